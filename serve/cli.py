@@ -1,0 +1,286 @@
+"""The command `medweave`: each subcommand takes directories and writes directories.
+
+A user's error is one sentence on stderr and an exit code of its own (see ingest/errors.py), never a
+traceback. Heavy imports wait until a subcommand needs them, so that `--help` is quick.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from ingest.errors import MedweaveError, UsageError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    # The embedded weights are on disk; a hub must not be asked, and a page must not phone home.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if not arguments.debug:
+        warnings.simplefilter("ignore")
+    run: Callable[[argparse.Namespace], None] = arguments.run
+    try:
+        run(arguments)
+    except MedweaveError as error:
+        if arguments.debug:
+            raise
+        print(f"medweave {arguments.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"medweave {arguments.command}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="medweave",
+        description="From FHIR records and medical images to calibrated, explained disease-risk "
+        "predictions. Not for clinical use.",
+    )
+    parser.add_argument("--version", action="version", version=f"medweave {version('medweave')}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and warnings")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], words: str):
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.set_defaults(run=run)
+        sub.add_argument("--quiet", action="store_true", help="no progress bars")
+        sub.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        return sub
+
+    sub = command("simulate", _simulate, "Write a hospital whose true risks are known.")
+    sub.add_argument("--patients", type=_count, required=True, help="how many patients")
+    sub.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    sub.add_argument("--out", type=Path, required=True, help="directory to write")
+    sub.add_argument("--world", type=Path, help="world YAML (default ingest/worlds/default.yaml)")
+
+    sub = command("check", _check, "Say what is in a directory of records, before a long ingest.")
+    sub.add_argument("path", type=Path, help="directory or file")
+    sub.add_argument("--timezone", default="UTC", help="for times that carry no zone (default UTC)")
+
+    sub = command("ingest", _ingest, "Bring records and images into a record store (MEDS).")
+    sub.add_argument("sources", type=Path, nargs="+", help="FHIR, DICOM, or image directories")
+    sub.add_argument("--store", type=Path, required=True, help="record store to write or add to")
+    sub.add_argument("--raw", type=Path, help="raw zone (default STORE.raw, owner-only)")
+    sub.add_argument("--mapping", type=Path, help="mapping YAML, for a CSV with images")
+    sub.add_argument("--timezone", default="UTC", help="for times that carry no zone (default UTC)")
+    sub.add_argument("--key", type=Path, help="file with the key of the pseudonyms")
+    sub.add_argument(
+        "--public",
+        action="store_true",
+        help="use the published key: subject ids repeat; for public or simulated data only",
+    )
+
+    sub = command("cohort", _cohort, "Select rows and labels for one or more tasks.")
+    sub.add_argument("--store", type=Path, required=True, help="record store")
+    sub.add_argument(
+        "--task", type=Path, required=True, action="append", help="ACES YAML; may be repeated"
+    )
+    sub.add_argument("--out", type=Path, required=True, help="cohort directory to write")
+    sub.add_argument("--rows", choices=("all", "first", "last"), help="rows a subject")
+    sub.add_argument("--seed", type=int, default=0, help="of the split by subject (default 0)")
+
+    sub = command("train", _train, "Fit every model, calibrate, and choose the one that serves.")
+    sub.add_argument("--store", type=Path, required=True, help="record store")
+    sub.add_argument("--cohort", type=Path, required=True, help="cohort directory")
+    sub.add_argument("--run", type=Path, required=True, dest="out", help="run directory to write")
+    sub.add_argument("--seed", type=int, default=0, help="same seed, same weights on a CPU")
+    sub.add_argument("--candidates", nargs="+", metavar="NAME", help="only these models")
+    sub.add_argument(
+        "--exclude", nargs="+", default=[], metavar="REGEX", help="codes that are no features"
+    )
+    sub.add_argument(
+        "--folds",
+        type=_count,
+        help="cross-validate by patient instead: everything fitted and chosen inside the folds",
+    )
+    sub.add_argument("--repeats", type=_count, default=1, help="of the cross-validation")
+
+    sub = command("evaluate", _evaluate, "Judge a run on held-out patients; write the report.")
+    sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
+    sub.add_argument("--split", default="held_out", help="which split (default held_out)")
+    sub.add_argument("--store", type=Path, help="record store (default: as trained)")
+    sub.add_argument("--cohort", type=Path, help="cohort directory (default: as trained)")
+    sub.add_argument("--oracle", type=Path, help="true risks, as `simulate` writes them")
+
+    sub = command("predict", _predict, "Write the risk of every subject as Parquet or CSV.")
+    sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
+    sub.add_argument("--store", type=Path, required=True, help="record store")
+    sub.add_argument("--out", type=Path, required=True, help="risks.parquet or risks.csv")
+    sub.add_argument("--at", type=_moment, help="prediction time, ISO 8601 (default: the task's)")
+
+    sub = command("serve", _serve, "Open the page on this machine.")
+    sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
+    sub.add_argument("--store", type=Path, help="record store to pick patients from")
+    sub.add_argument("--port", type=int, default=7860, help="port (default 7860)")
+    sub.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1)")
+    sub.add_argument("--auth", type=Path, help="file with lines NAME:PASSWORD; needed off loopback")
+
+    sub = command(
+        "demo", _demo, "The whole path: simulate, ingest, train, evaluate, open the page."
+    )
+    sub.add_argument("--out", type=Path, default=Path("demo"), help="directory (default demo)")
+    sub.add_argument("--patients", type=_count, help="how many simulated patients")
+    sub.add_argument("--seed", type=int, default=7, help="of the simulation (default 7)")
+    sub.add_argument("--data", type=Path, help="a real data set that has a mapping, instead")
+    sub.add_argument("--no-serve", action="store_true", help="stop before the page")
+    sub.add_argument("--port", type=int, default=7860, help="port (default 7860)")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1; got {value}")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    from ingest.cohort import parse_moment
+
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _simulate(a: argparse.Namespace) -> None:
+    from ingest.simulate import simulate
+
+    summary = simulate(a.out, patients=a.patients, seed=a.seed, world=a.world, progress=not a.quiet)
+    print(f"{a.out}: {summary['patients']} patients")
+
+
+def _check(a: argparse.Namespace) -> None:
+    from ingest.check import check
+
+    print(check(a.path, timezone=a.timezone))
+
+
+def _ingest(a: argparse.Namespace) -> None:
+    from ingest.accounting import describe_report
+    from ingest.build import ingest
+
+    if a.key and a.public:
+        raise UsageError("--key and --public exclude each other: one key makes the pseudonyms")
+    report = ingest(
+        a.sources,
+        a.store,
+        raw=a.raw,
+        mapping=a.mapping,
+        timezone=a.timezone,
+        key=a.key,
+        public=a.public,
+        progress=not a.quiet,
+    )
+    print(describe_report(report))
+
+
+def _cohort(a: argparse.Namespace) -> None:
+    from ingest.cohort import build_cohort, describe_flow
+
+    flow = build_cohort(a.store, a.task, a.out, rows=a.rows, seed=a.seed, progress=not a.quiet)
+    print(describe_flow(flow))
+
+
+def _train(a: argparse.Namespace) -> None:
+    if a.folds:
+        from fusion.crossfit import cross_validate
+        from fusion.report import describe_metrics
+
+        metrics = cross_validate(
+            a.store,
+            a.cohort,
+            a.out,
+            folds=a.folds,
+            repeats=a.repeats,
+            seed=a.seed,
+            exclude_codes=a.exclude,
+            candidates=a.candidates,
+            progress=not a.quiet,
+        )
+        print(describe_metrics(metrics))
+        return
+    from fusion.train import train
+
+    chosen = train(
+        a.store,
+        a.cohort,
+        a.out,
+        seed=a.seed,
+        candidates=a.candidates,
+        exclude_codes=a.exclude,
+        progress=not a.quiet,
+    )
+    for task, champion in chosen["tasks"].items():
+        print(f"{task}: {champion['why']}")
+
+
+def _evaluate(a: argparse.Namespace) -> None:
+    from fusion.evaluate import evaluate
+    from fusion.report import describe_metrics
+
+    metrics = evaluate(
+        a.run_directory,
+        split=a.split,
+        store=a.store,
+        cohort=a.cohort,
+        oracle=a.oracle,
+        progress=not a.quiet,
+    )
+    print(describe_metrics(metrics))
+    print(f"{a.run_directory}/metrics.json and report.html written")
+
+
+def _predict(a: argparse.Namespace) -> None:
+    from serve.predictor import Predictor
+
+    if a.out.suffix not in {".parquet", ".csv"}:
+        raise UsageError(f"--out must end in .parquet or .csv; got {a.out.name}")
+    risks = Predictor(a.run_directory, a.store).predict_table(at=a.at, progress=not a.quiet)
+    a.out.parent.mkdir(parents=True, exist_ok=True)
+    if a.out.suffix == ".csv":
+        risks.to_csv(a.out, index=False)
+    else:
+        risks.to_parquet(a.out, index=False)
+    print(f"{a.out}: {len(risks)} risks of {risks['subject_id'].nunique()} subjects")
+
+
+def _serve(a: argparse.Namespace) -> None:
+    from serve.app import serve
+
+    serve(a.run_directory, a.store, host=a.host, port=a.port, auth=a.auth)
+
+
+def _demo(a: argparse.Namespace) -> None:
+    from serve.demo import demo
+
+    demo(
+        a.out,
+        patients=a.patients,
+        seed=a.seed,
+        data=a.data,
+        serve_page=not a.no_serve,
+        port=a.port,
+        progress=not a.quiet,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The journey of the README: from `simulate` to `predict`, on 60 patients, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fusion.candidates import CANDIDATES
+from fusion.run import verify_run
+from tests.conftest import ROOT, Hospital, medweave
+
+pytestmark = pytest.mark.xdist_group("journey")
+
+COMMANDS = (
+    *("simulate", "check", "ingest", "cohort", "train"),
+    *("evaluate", "predict", "serve", "demo"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    assert "usage: medweave " + command in medweave(command, "--help").stdout
+
+
+def test_train_says_in_one_line_which_model_serves_and_why(hospital: Hospital) -> None:
+    champion = json.loads((hospital.run / "champion.json").read_text())["tasks"]["heart_failure_1y"]
+    line = [x for x in hospital.printed["train"].splitlines() if "heart_failure_1y" in x]
+    assert len(line) == 1
+    assert champion["model"] in line[0]
+    verify_run(hospital.run)
+
+
+def test_the_table_has_every_model_and_the_oracle(hospital: Hospital) -> None:
+    metrics = json.loads((hospital.run / "metrics.json").read_text())
+    task = metrics["tasks"]["heart_failure_1y"]
+    assert metrics["split"] == "held_out"
+    assert set(task["models"]) == set(CANDIDATES)
+    assert len(task["subsets"]) == 7
+    assert set(task["oracle"]) >= set(task["subsets"])
+    for model in CANDIDATES:
+        assert model in hospital.printed["evaluate"]
+
+
+def test_a_metric_lies_inside_its_interval(hospital: Hospital) -> None:
+    task = json.loads((hospital.run / "metrics.json").read_text())["tasks"]["heart_failure_1y"]
+    for metrics in task["models"].values():
+        for name in ("auroc", "auprc", "logloss", "brier"):
+            found = metrics[name]
+            assert found["low"] <= found["value"] <= found["high"], (name, found)
+
+
+def test_predict_writes_a_risk_for_each_subject_of_the_task(hospital: Hospital) -> None:
+    risks = pd.read_parquet(hospital.place / "risks.parquet")
+    assert risks["risk"].between(0, 1, inclusive="neither").all()
+    assert risks["subject_id"].nunique() == 60
+    assert not risks.duplicated(["subject_id", "task", "prediction_time"]).any()
+
+
+def test_predict_at_a_time_sees_nothing_later(hospital: Hospital, tmp_path: Path) -> None:
+    early = tmp_path / "early.csv"
+    medweave(
+        "predict", hospital.run, "--store", hospital.store, "--out", early, "--at", "1800-01-01"
+    )
+    assert len(pd.read_csv(early)) == 0
+
+
+def test_the_same_command_gives_the_same_fitted_artefact(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    again = tmp_path / "run"
+    medweave("train", "--store", hospital.store, "--cohort", hospital.cohort, "--run", again)
+    first = json.loads((hospital.run / "manifest.json").read_text())
+    assert json.loads((again / "manifest.json").read_text()) == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["check", "nowhere"], 3, "nowhere"),
+        (["ingest", "nowhere", "--store", "{tmp}/store"], 3, "nowhere"),
+        (
+            ["cohort", "--store", "nowhere", "--task", "ingest/tasks/covid_severity.yaml"]
+            + ["--out", "{tmp}/c"],
+            5,
+            "nowhere",
+        ),
+        (
+            ["train", "--store", "nowhere", "--cohort", "nowhere", "--run", "{tmp}/r"],
+            None,
+            "nowhere",
+        ),
+        (["evaluate", "nowhere"], 7, "nowhere"),
+        (["predict", "nowhere", "--store", "nowhere", "--out", "{tmp}/x.parquet"], 7, "nowhere"),
+        (["simulate", "--patients", "0", "--out", "{tmp}/h"], 2, "at least 1"),
+        (["demo", "--data", "tests", "--out", "{tmp}/d"], 3, "the demo knows"),
+    ],
+)
+def test_an_error_is_one_sentence_without_traceback(
+    arguments: list[str], code: int | None, words: str, tmp_path: Path
+) -> None:
+    import subprocess
+    import sys
+
+    filled = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "serve.cli", *filled], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == code if code is not None else done.returncode in {5, 6}, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
