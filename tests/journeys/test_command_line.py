@@ -1,6 +1,8 @@
 """The journey of the README: from `simulate` to `predict`, on 60 patients, as a user types it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 
 from fusion.candidates import CANDIDATES
 from fusion.run import verify_run
-from tests.conftest import ROOT, Hospital, medweave
+from tests.hospital import ROOT, Hospital, medweave
 
 pytestmark = pytest.mark.xdist_group("journey")
 
@@ -80,8 +82,10 @@ def test_the_same_command_gives_the_same_fitted_artefact(
         (["check", "nowhere"], 3, "nowhere"),
         (["ingest", "nowhere", "--store", "{tmp}/store"], 3, "nowhere"),
         (
-            ["cohort", "--store", "nowhere", "--task", "ingest/tasks/covid_severity.yaml"]
-            + ["--out", "{tmp}/c"],
+            [
+                *("cohort", "--store", "nowhere", "--out", "{tmp}/c"),
+                *("--task", "ingest/tasks/covid_severity.yaml"),
+            ],
             5,
             "nowhere",
         ),
@@ -99,9 +103,6 @@ def test_the_same_command_gives_the_same_fitted_artefact(
 def test_an_error_is_one_sentence_without_traceback(
     arguments: list[str], code: int | None, words: str, tmp_path: Path
 ) -> None:
-    import subprocess
-    import sys
-
     filled = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
     done = subprocess.run(
         [sys.executable, "-m", "serve.cli", *filled], cwd=ROOT, capture_output=True, text=True
