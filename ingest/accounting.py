@@ -1,0 +1,144 @@
+"""Account for each record: what `ingest_report.json` says of each file, and the quarantine.
+
+For each file the records that were read are held against what became of them: projected, skipped,
+quarantined, superseded, deleted. They add up, or the build fails; nothing is lost in silence.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+from pydantic import ValidationError
+
+from ingest.landing import LandedFile
+
+__all__ = ["account", "refuse_invalid", "why_invalid", "write_quarantine"]
+
+_MOST_VALIDATED = 2000  # fhir.resources is slow (6 MB/s); past these the reason stays general
+_MOST_FAULTS = 3
+
+
+def why_invalid(resource_type: str, text: str) -> str | None:
+    """Say what makes a resource invalid R4, without repeating anything that stands in it.
+
+    >>> why_invalid("Observation", '{"resourceType": "Observation", "status": "final"}')
+    'invalid: code: missing'
+    >>> why_invalid("Observation", '{"status": "final", "code": {"text": "pulse"}}') is None
+    True
+    """
+    # Here, for it takes a second to import and most builds quarantine nothing.
+    from fhir.resources.R4B import get_fhir_model_class
+
+    try:
+        get_fhir_model_class(resource_type).model_validate(
+            {"resourceType": resource_type, **json.loads(text)}
+        )
+    except ValidationError as error:
+        # Only places and kinds of fault: pydantic's messages repeat the input.
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['type'].split('.')[-1]}"
+            for fault in error.errors(include_input=False, include_context=False, include_url=False)
+        ]
+        if faults:
+            return "invalid: " + "; ".join(dict.fromkeys(faults[:_MOST_FAULTS]))
+        return "invalid"
+    except (KeyError, LookupError, ValueError, RecursionError, TypeError) as error:
+        return f"invalid: {type(error).__name__}"
+    return None
+
+
+def refuse_invalid(con: duckdb.DuckDBPyConnection) -> None:
+    """Quarantine what was skipped for want of a code and is invalid FHIR, with the reason."""
+    rows = con.execute(
+        """
+        SELECT o.file, o.position, r.type, r.json
+        FROM outcome o JOIN resolved r ON r.file = o.file AND r.position = o.position
+        WHERE o.status = 'skipped' AND o.detail LIKE '%: no code' LIMIT ?
+        """,
+        [_MOST_VALIDATED],
+    ).fetchall()
+    reasons = [(f, p, k, why_invalid(k, text)) for f, p, k, text in rows]
+    refused = [(f, p, f"{k}: {reason}") for f, p, k, reason in reasons if reason is not None]
+    if refused:
+        con.register("refused", pd.DataFrame(refused, columns=["file", "position", "reason"]))
+        con.execute(
+            "UPDATE outcome SET status = 'quarantined', detail = refused.reason FROM refused"
+            " WHERE outcome.file = refused.file AND outcome.position = refused.position"
+        )
+        con.unregister("refused")
+
+
+def account(
+    con: duckdb.DuckDBPyConnection, files: list[LandedFile], counts: dict[str, int]
+) -> dict[str, Any]:
+    """Make the report of a build from `outcome`, `undated` and `projected`.
+
+    `counts` says how many records were read from the FHIR files; other files' records are counted
+    by their own projection, one outcome each.
+
+    Raises:
+        RuntimeError: a record has no outcome, or two: a defect of a projection.
+    """
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    details: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for file, status, detail, n in con.execute(
+        "SELECT file, status, detail, count(*) FROM outcome GROUP BY ALL ORDER BY ALL"
+    ).fetchall():
+        sums[file][status] += n
+        if status in ("skipped", "quarantined"):
+            details[file, status][detail or "no reason"] = n
+    [(doubles,)] = con.execute(
+        "SELECT count(*) - count(DISTINCT (file, position)) FROM outcome"
+    ).fetchall()
+    if doubles:
+        raise RuntimeError(f"{doubles} records have two outcomes; each must have one")
+    report: dict[str, Any] = {"files": {}, "ignored": []}
+    for file in files:
+        accounted = sum(sums[file.id].values())
+        records = counts.get(file.id, accounted)
+        if records != accounted:
+            raise RuntimeError(
+                f"file {file.id}: {records} records were read and {accounted} accounted for"
+            )
+        if not accounted and file.id not in counts:
+            report["ignored"].append(file.name)
+            continue
+        report["files"][file.name] = {
+            "records": records,
+            "projected": sums[file.id]["projected"],
+            "skipped": details[file.id, "skipped"],
+            "quarantined": details[file.id, "quarantined"],
+            "superseded": sums[file.id]["superseded"],
+            "deleted": sums[file.id]["deleted"],
+        }
+    [counted] = con.execute(
+        """
+        SELECT count(DISTINCT subject_key), count(*),
+               count(*) FILTER (starts_with(code, 'NOTE//')),
+               count(*) FILTER (starts_with(code, 'IMAGE//'))
+        FROM projected
+        """
+    ).fetchall()
+    report |= dict(zip(("subjects", "events", "notes", "images"), counted, strict=True))
+    report["undated"] = dict(
+        con.execute("SELECT type, count(*) FROM undated GROUP BY ALL ORDER BY ALL").fetchall()
+    )
+    return report
+
+
+def write_quarantine(con: duckdb.DuckDBPyConnection, files: list[LandedFile], target: Path) -> None:
+    """Write file, name, position and reason of each quarantined record as Parquet."""
+    names = pd.DataFrame({"file": [f.id for f in files], "name": [f.name for f in files]})
+    con.register("file_name", names)
+    partial = target.with_suffix(".partial")
+    path = str(partial).replace("'", "''")
+    con.execute(
+        "COPY (SELECT file, name, position, detail AS reason"
+        " FROM outcome JOIN file_name USING (file)"
+        f" WHERE status = 'quarantined' ORDER BY name, position) TO '{path}' (FORMAT parquet)"
+    )
+    con.unregister("file_name")
+    partial.replace(target)

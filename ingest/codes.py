@@ -1,0 +1,213 @@
+"""Name codes: `SYSTEM//CODE`, from the codings of a FHIR CodeableConcept.
+
+The first coding by the order below is the code; the others are its parents. A system that is not
+in the table is named by the last part of its URL, so that `…/CodeSystem/mimic-d-items` becomes
+`MIMIC_D_ITEMS`; a code without system is `LOCAL//…`, a concept with words only is `TEXT//…`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["DIED", "Concept", "is_known", "name_coding", "name_concept", "system_prefix"]
+
+_SYSTEMS = {
+    "http://loinc.org": "LOINC",
+    "http://snomed.info/sct": "SNOMED",
+    "http://www.nlm.nih.gov/research/umls/rxnorm": "RXNORM",
+    "http://hl7.org/fhir/sid/icd-10-cm": "ICD10CM",
+    "http://hl7.org/fhir/sid/icd-10": "ICD10",
+    "http://hl7.org/fhir/sid/icd-9-cm": "ICD9CM",
+    "http://hl7.org/fhir/sid/icd-9-cm/diagnosis": "ICD9CM",
+    "http://hl7.org/fhir/sid/icd-9-cm/procedure": "ICD9PROC",
+    "http://terminology.hl7.org/CodeSystem/icd9cm": "ICD9CM",
+    "http://hl7.org/fhir/sid/icd-10-pcs": "ICD10PCS",
+    "http://www.cms.gov/Medicare/Coding/ICD10": "ICD10PCS",
+    "http://id.who.int/icd/release/11/mms": "ICD11",
+    "http://fhir.de/CodeSystem/bfarm/icd-10-gm": "ICD10GM",
+    "http://fhir.de/CodeSystem/bfarm/ops": "OPS",
+    "http://hl7.org/fhir/sid/cvx": "CVX",
+    "http://hl7.org/fhir/sid/ndc": "NDC",
+    "http://www.ama-assn.org/go/cpt": "CPT",
+    "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "HCPCS",
+    "http://www.whocc.no/atc": "ATC",
+    "http://dicom.nema.org/resources/ontology/DCM": "DCM",
+    "http://www.radlex.org": "RADLEX",
+    "http://radlex.org": "RADLEX",
+    "http://fdasis.nlm.nih.gov": "UNII",
+    # MIMIC-IV on FHIR writes ICD codes without their dot, under its own URLs.
+    "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-diagnosis-icd9": "ICD9CM",
+    "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-diagnosis-icd10": "ICD10CM",
+    "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-procedure-icd9": "ICD9PROC",
+    "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-procedure-icd10": "ICD10PCS",
+}
+_OIDS = {
+    "2.16.840.1.113883.6.1": "LOINC",
+    "2.16.840.1.113883.6.96": "SNOMED",
+    "2.16.840.1.113883.6.88": "RXNORM",
+    "2.16.840.1.113883.6.90": "ICD10CM",
+    "2.16.840.1.113883.6.3": "ICD10",
+    "2.16.840.1.113883.6.103": "ICD9CM",
+    "2.16.840.1.113883.6.104": "ICD9PROC",
+    "2.16.840.1.113883.6.4": "ICD10PCS",
+    "2.16.840.1.113883.12.292": "CVX",
+    "2.16.840.1.113883.6.69": "NDC",
+    "2.16.840.1.113883.6.12": "CPT",
+    "2.16.840.1.113883.6.73": "ATC",
+}
+_ORDER = (
+    *("LOINC", "SNOMED", "RXNORM", "CVX", "ICD10CM", "ICD10", "ICD10GM", "ICD9CM"),
+    *("ICD10PCS", "ICD9PROC", "OPS", "CPT", "HCPCS", "ATC", "NDC"),
+)
+_RANK = {prefix: rank for rank, prefix in enumerate(_ORDER)}
+_TEXT_LENGTH = 60
+
+DIED = frozenset(
+    {
+        *("EXP", "DIED", "EXPIRED", "DEAD", "DECEASED"),
+        *("PATDISCHARGESTATUS//20", "PATDISCHARGESTATUS//40", "PATDISCHARGESTATUS//41"),
+        "PATDISCHARGESTATUS//42",
+        "SNOMED//419099009",  # dead
+        "SNOMED//371828006",  # patient deceased during stay
+    }
+)
+"""Discharge dispositions, in upper case, that say that the stay ended in death: words alone (HL7's
+`exp`, MIMIC's `DIED`), UB-04's 20 and 40 to 42, SNOMED."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concept:
+    """Name a concept for the store."""
+
+    code: str | None
+    """`SYSTEM//CODE`, or None where there is neither code nor text."""
+
+    display: str | None = None
+    """What a person calls it."""
+
+    parents: tuple[str, ...] = field(default=())
+    """The concept's other codings."""
+
+
+def system_prefix(system: str | None) -> str:
+    """Give a code system's name in codes.
+
+    >>> system_prefix("http://snomed.info/sct"), system_prefix("urn:oid:2.16.840.1.113883.6.1")
+    ('SNOMED', 'LOINC')
+    >>> system_prefix("http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-d-items")
+    'MIMIC_D_ITEMS'
+    >>> system_prefix(None)
+    'LOCAL'
+    """
+    if not system:
+        return "LOCAL"
+    known = _known_prefix(system)
+    if known:
+        return known
+    tail = system.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    name = "".join(c if c.isalnum() or c == "." else "_" for c in tail).strip("_").upper()
+    return name or "LOCAL"
+
+
+def is_known(system: str | None) -> bool:
+    """Say whether a code system is one of the table's, not named by its URL."""
+    return bool(system) and _known_prefix(system) is not None
+
+
+def name_coding(coding: Any) -> Concept | None:
+    """Name one Coding, or give None where it has no code.
+
+    >>> name_coding({"system": "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-diagnosis-icd9",
+    ...              "code": "V462"}).code
+    'ICD9CM//V46.2'
+    """
+    if not isinstance(coding, dict):
+        return None
+    code, system, display = coding.get("code"), coding.get("system"), coding.get("display")
+    if not isinstance(code, str | int) or isinstance(code, bool) or not str(code).strip():
+        return None
+    prefix = system_prefix(system if isinstance(system, str) else None)
+    written = " ".join(str(code).split()).replace("//", "/")
+    written = _DOTTED.get(prefix, str)(written)
+    return Concept(code=f"{prefix}//{written}", display=display if _is_words(display) else None)
+
+
+@lru_cache(maxsize=1 << 16)
+def name_concept(text: str | None) -> Concept:
+    """Name a CodeableConcept or a Coding, given as JSON text; of a list, the first with a name.
+
+    >>> name_concept('{"coding": [{"system": "http://loinc.org", "code": "8480-6"}]}').code
+    'LOINC//8480-6'
+    >>> name_concept('{"text": "chest  pain"}').code
+    'TEXT//CHEST PAIN'
+    """
+    nothing = Concept(code=None)
+    try:
+        content = json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return nothing
+    for item in content if isinstance(content, list) else [content]:
+        found = _name(item)
+        if found is not None:
+            return found
+    return nothing
+
+
+def _name(content: Any) -> Concept | None:
+    if not isinstance(content, dict):
+        return None
+    codings = content.get("coding") if "coding" in content else [content]
+    codings = codings if isinstance(codings, list) else []
+    named = [c for c in map(name_coding, codings) if c]
+    words = content.get("text")
+    if not named:
+        if not _is_words(words):
+            words = next((c.get("display") for c in codings if isinstance(c, dict)), None)
+        if not _is_words(words):
+            return None
+        short = " ".join(words.split())[:_TEXT_LENGTH].upper().replace("//", "/")
+        return Concept(code=f"TEXT//{short}", display=words.strip())
+    named.sort(key=lambda c: _RANK.get(str(c.code).partition("//")[0], len(_RANK)))
+    first = named[0]
+    return Concept(
+        code=first.code,
+        display=first.display or (words.strip() if _is_words(words) else None),
+        parents=tuple(dict.fromkeys(str(c.code) for c in named[1:] if c.code != first.code)),
+    )
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _known_prefix(system: str) -> str | None:
+    key = system.strip().rstrip("/")
+    return (
+        _SYSTEMS.get(key)
+        or _SYSTEMS.get(key.replace("https://", "http://", 1))
+        or _OIDS.get(key.removeprefix("urn:oid:"))
+        or ("SNOMED" if key.startswith("http://snomed.info/sct/") else None)
+    )
+
+
+def _dot_icd10(code: str) -> str:
+    return f"{code[:3]}.{code[3:]}" if len(code) > 3 and "." not in code else code
+
+
+def _dot_icd9(code: str) -> str:
+    whole = 4 if code[:1].upper() == "E" else 3
+    return f"{code[:whole]}.{code[whole:]}" if len(code) > whole and "." not in code else code
+
+
+def _dot_icd9_procedure(code: str) -> str:
+    return f"{code[:2]}.{code[2:]}" if len(code) > 2 and "." not in code else code
+
+
+_DOTTED: dict[str, Callable[[str], str]] = {
+    "ICD10CM": _dot_icd10,
+    "ICD10GM": _dot_icd10,
+    "ICD9CM": _dot_icd9,
+    "ICD9PROC": _dot_icd9_procedure,
+}

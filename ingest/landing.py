@@ -1,0 +1,276 @@
+"""Land every source in the raw zone: a manifest of files, and NDJSON made of what is not NDJSON.
+
+    store.raw/            mode 0700, beside the store and never inside it
+      manifest.json       each file's id, place, name, kind, size, SHA-256, source and time
+      landed/ID.ndjson    the records of a Bundle or of a single resource, one a line
+      mappings/ID.yaml    the mapping that a folder with a CSV came with
+
+NDJSON, DICOM, images and CSV are registered where they lie, not copied; the manifest says what
+they were, so that a file that changed or went missing since is noticed, not silently dropped. A
+file that is registered again under the same path adds nothing.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ingest.errors import InputError, StoreError
+from ingest.records import is_ndjson, open_bytes, unpack
+
+__all__ = ["LandedFile", "RawZone", "discover", "kind_of"]
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_DICM_AT = 128  # DICOM PS3.10 section 7.1: a preamble of 128 bytes, then "DICM"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedFile:
+    """Name one file of a source: what the raw zone's manifest keeps of it."""
+
+    id: str
+    """First 8 hex digits of the file's SHA-256, or of another digest where those are taken."""
+
+    path: Path
+    """Where the bytes are."""
+
+    name: str
+    """Path relative to the source that was given; unique in the raw zone."""
+
+    kind: str
+    """`ndjson`, `bundle`, `resource`, `dicom`, `image`, `csv` or `other`."""
+
+    size: int
+    """Bytes."""
+
+    sha256: str
+    """Of the bytes as they lie (a .gz is hashed compressed)."""
+
+    source: str = ""
+    """The path that was given to `ingest`."""
+
+    timezone: str = "UTC"
+    """The site's time zone, for times that carry none."""
+
+    mapping: str = ""
+    """The id of the mapping that the source came with, or empty."""
+
+    modified_ns: int = 0
+    """Modification time; with the size it says whether to hash again."""
+
+    landed: str = ""
+    """When, ISO 8601."""
+
+
+def discover(source: Path) -> list[tuple[Path, str]]:
+    """List a source's files with their names, sorted; hidden files are left out.
+
+    Raises:
+        InputError: it is not there, or there is nothing in it.
+    """
+    if source.is_file():
+        return [(source.resolve(), source.name)]
+    if not source.is_dir():
+        raise InputError(f"{source} is not there; give a file or a directory")
+    root = source.resolve()
+    found = [
+        (path, path.relative_to(root).as_posix())
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
+    ]
+    if not found:
+        raise InputError(f"{source} holds no file")
+    return found
+
+
+def kind_of(path: Path) -> str:
+    """Say what a file is, by its name and, where the name says little, by its first bytes.
+
+    `.json` is answered as `resource`; whether it is a Bundle shows when it lands.
+    """
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith((".ndjson", ".jsonl")):
+        return "ndjson"
+    if name.endswith(".json"):
+        return "resource"
+    if name.endswith(".dcm"):
+        return "dicom"
+    if name.endswith(_IMAGES):
+        return "image"
+    if name.endswith((".csv", ".tsv")):
+        return "csv"
+    with path.open("rb") as handle:
+        return "dicom" if handle.read(_DICM_AT + 4)[_DICM_AT:] == b"DICM" else "other"
+
+
+class RawZone:
+    """Hold what has landed; the store is a function of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._files: list[LandedFile] = []
+        manifest = path / "manifest.json"
+        if manifest.is_file():
+            try:
+                rows: list[dict[str, Any]] = json.loads(manifest.read_text("utf-8"))["files"]
+                self._files = [LandedFile(**{**row, "path": Path(row["path"])}) for row in rows]
+            except (ValueError, KeyError, TypeError) as error:
+                raise StoreError(f"{manifest} is damaged: {type(error).__name__}") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second ingest out of this raw zone; it fails at once rather than waits."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        with (self.path / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(f"another ingest is at work on {self.path}; wait for it") from None
+            yield
+
+    def files(self) -> list[LandedFile]:
+        """List what has landed, in the order in which it did."""
+        return list(self._files)
+
+    def ndjson(self, file: LandedFile) -> Path:
+        """Say where a FHIR file's records are: where it lies, or as it was landed."""
+        return (
+            file.path if file.kind == "ndjson" else self.path / "landed" / f"{file.sha256}.ndjson"
+        )
+
+    def register(
+        self,
+        sources: list[Path],
+        *,
+        timezone: str,
+        mapping: Path | None,
+        leave_out: tuple[Path, ...] = (),
+        progress: bool = False,
+    ) -> None:
+        """Add the sources' files; what is there already, unchanged, is left as it is.
+
+        What lies under `leave_out` (the store, where a source holds it) is none of theirs.
+
+        Raises:
+            InputError: a source is missing or empty, or a file that had landed has gone or changed.
+        """
+        listed = [(s, path, name) for s in sources for path, name in discover(s)]
+        label = self._keep_mapping(mapping) if mapping is not None else ""
+        mapped = {s for s, path, _ in listed if label and kind_of(path) == "csv"}
+        known = {file.path: file for file in self._files}
+        ids = {file.id for file in self._files}
+        names = {file.name for file in self._files}
+        for source, path, name in tqdm(listed, "landing", unit="file", disable=not progress):
+            if any(path.is_relative_to(place) for place in (self.path.resolve(), *leave_out)):
+                continue
+            stat = path.stat()
+            before = known.get(path)
+            use = {"timezone": timezone, "mapping": label if source in mapped else ""}
+            if before and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
+                known[path] = replace(before, **use)
+                continue
+            with path.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            if before and before.sha256 == digest:
+                known[path] = replace(before, modified_ns=stat.st_mtime_ns, **use)
+                continue
+            if before:
+                del known[path]  # so that its successor is the last landed
+                names.discard(before.name)
+            fresh = LandedFile(
+                id=_free_id(digest, path, ids),
+                path=path,
+                name=_free_name(name, source, path, names),
+                kind=self._land(path, digest),
+                size=stat.st_size,
+                sha256=digest,
+                source=str(source.resolve()),
+                modified_ns=stat.st_mtime_ns,
+                landed=datetime.now(UTC).isoformat(timespec="seconds"),
+                **use,
+            )
+            known[path] = fresh
+            ids.add(fresh.id)
+            names.add(fresh.name)
+        self._files = list(known.values())
+        self._check_unchanged()
+        self._save()
+
+    def mapping(self, label: str) -> Path:
+        """Say where a mapping that files carry is kept."""
+        return self.path / "mappings" / f"{label}.yaml"
+
+    def _keep_mapping(self, mapping: Path) -> str:
+        if not mapping.is_file():
+            raise InputError(f"{mapping} is not there; --mapping takes a YAML file")
+        label = hashlib.sha256(mapping.read_bytes()).hexdigest()[:8]
+        self.mapping(label).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(mapping, self.mapping(label))
+        return label
+
+    def _land(self, path: Path, digest: str) -> str:
+        kind = kind_of(path)
+        if kind != "resource":
+            return kind
+        with open_bytes(path) as handle:
+            try:
+                content = handle.read()
+            except (OSError, EOFError):
+                content = b""  # a damaged .gz: not JSON, and quarantined as that
+        if is_ndjson(content):
+            return "ndjson"
+        kind, lines = unpack(content)
+        target = self.path / "landed" / f"{digest}.ndjson"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".partial")
+        with partial.open("w", encoding="utf-8") as out:
+            out.writelines(json.dumps(line) + "\n" for line in lines)
+        partial.replace(target)
+        return kind
+
+    def _check_unchanged(self) -> None:
+        for file in self._files:
+            where = self.ndjson(file) if file.kind in ("bundle", "resource") else file.path
+            if not where.is_file():
+                raise InputError(
+                    f"{where} had landed and is gone; put it back, or start a new store"
+                )
+            stat = where.stat()
+            if where != file.path or (stat.st_size, stat.st_mtime_ns) == (
+                file.size,
+                file.modified_ns,
+            ):
+                continue
+            with where.open("rb") as handle:
+                if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
+                    raise InputError(f"{where} changed since it landed; ingest it again")
+
+    def _save(self) -> None:
+        rows = [{**vars(file), "path": str(file.path)} for file in self._files]
+        partial = self.path / "manifest.partial"
+        partial.write_text(json.dumps({"files": rows}, indent=1) + "\n", "utf-8")
+        partial.replace(self.path / "manifest.json")
+
+
+def _free_id(digest: str, path: Path, taken: set[str]) -> str:
+    """Give 8 hex digits that no other file has: a copy of a file is a file of its own."""
+    wanted = digest[:8]
+    while wanted in taken:
+        digest = hashlib.sha256(f"{digest}{path}".encode()).hexdigest()
+        wanted = digest[:8]
+    return wanted
+
+
+def _free_name(name: str, source: Path, path: Path, taken: set[str]) -> str:
+    """Give a name that no other file has: `Patient.ndjson`, `site/Patient.ndjson`, whole path."""
+    root = source.resolve() if source.is_dir() else source.resolve().parent
+    return next(n for n in (name, f"{root.name}/{name}", str(path)) if n not in taken)

@@ -1,0 +1,30 @@
+-- MedicationStatement → STATED//…: that somebody said the patient takes a drug.
+--
+-- `time`: `dateAsserted`, for the taking is known once it is told, and not before it began; without
+-- it the end of `effective[x]`, else the encounter's end. `occurred`: the start of `effective[x]`.
+-- Not taken, merely intended and entered in error are skipped.
+WITH read AS (
+    SELECT
+        *,
+        from_json(json, '{"dateAsserted": "VARCHAR", "effectiveDateTime": "VARCHAR",
+            "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"}}') AS r
+    FROM resource
+    WHERE type = 'MedicationStatement'
+)
+SELECT
+    x.file, x.position, subject_key,
+    coalesce(
+        CASE WHEN fhir_end(r.dateAsserted, zone) IS NOT NULL THEN greatest(
+            fhir_end(r.dateAsserted, zone),
+            fhir_start(coalesce(r.effectiveDateTime, r.effectivePeriod.start), zone)) END,
+        fhir_end(r.effectiveDateTime, zone),
+        period_end(r.effectivePeriod, zone),
+        encounter_end
+    ) AS time,
+    coalesce(fhir_end(r.effectiveDateTime, zone), period_start(r.effectivePeriod, zone)) AS occurred,
+    'STATED//' || m.code AS code,
+    m.display AS display,
+    list_prepend(m.code, m.parents) AS parents,
+    CASE WHEN status IN ('not-taken', 'intended', 'entered-in-error') THEN status
+         WHEN m.code IS NULL THEN 'no code' END AS skip
+FROM read x LEFT JOIN drug m ON m.file = x.file AND m.position = x.position

@@ -1,0 +1,63 @@
+-- Patient → GENDER (static), MEDS_BIRTH at `birthDate`, MEDS_DEATH.
+--
+-- Birth and sex are known at any time. A birth date that is only a year or month stands at its
+-- end; a whole one at its midnight, in no zone: a birthday is a date, not an instant.
+-- Of patients who were merged through `link`, the one that stays says sex, birth and death; the
+-- others speak where it is silent.
+-- Death: `deceasedDateTime` with an hour is taken as it is. With a date alone it is resolved
+-- against the encounter that ended in death on it (by the date that the encounter itself has for its
+-- end, in whatever zone that is written): its end. Else the end of the date.
+-- `deceasedBoolean` says nothing of when: the last encounter that ended in death does, if any.
+-- A death is known when it happens, so both clocks agree.
+WITH read AS (
+    SELECT
+        *,
+        from_json(json, '{"gender": "VARCHAR", "birthDate": "VARCHAR",
+            "deceasedDateTime": "VARCHAR", "deceasedBoolean": "BOOLEAN"}') AS r
+    FROM resource
+    WHERE type = 'Patient'
+),
+ranked AS (
+    SELECT *, key = subject_key AS stays FROM read
+),
+gender AS (
+    SELECT file, position, subject_key, key, zone, upper(r.gender) AS word FROM ranked
+    WHERE r.gender IS NOT NULL
+    QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY stays DESC, key) = 1
+),
+birth AS (
+    SELECT *, r.birthDate AS date FROM ranked
+    WHERE fhir_end(r.birthDate, 'UTC') IS NOT NULL
+    QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY stays DESC, key) = 1
+),
+death AS (
+    SELECT *, r.deceasedDateTime AS date FROM ranked
+    WHERE fhir_end(r.deceasedDateTime, zone) IS NOT NULL OR r.deceasedBoolean
+    QUALIFY row_number() OVER (
+        PARTITION BY subject_key ORDER BY r.deceasedDateTime IS NULL, stays DESC, key
+    ) = 1
+),
+last_stay AS (
+    SELECT d.subject_key, max(e."end") AS "end"
+    FROM death d
+    JOIN encounter e ON e.subject_key = d.subject_key AND e.died
+    WHERE d.date IS NULL OR starts_with(e.end_as_written, d.date)
+    GROUP BY ALL
+)
+SELECT
+    file, position, subject_key,
+    'GENDER//' || CASE word WHEN 'MALE' THEN 'M' WHEN 'FEMALE' THEN 'F' WHEN 'OTHER' THEN 'O' ELSE 'U' END AS code,
+    NULL AS time, NULL AS occurred, NULL AS display
+FROM gender
+UNION ALL
+SELECT
+    file, position, subject_key, 'MEDS_BIRTH',
+    date_trunc('day', fhir_end(date, 'UTC')), NULL, 'Birth'
+FROM birth
+UNION ALL
+SELECT
+    file, position, subject_key, 'MEDS_DEATH',
+    CASE WHEN length(date) > 10 THEN fhir_instant(date, zone)
+         ELSE coalesce(s."end", fhir_end(date, zone)) END,
+    NULL, 'Death'
+FROM death LEFT JOIN last_stay s USING (subject_key)

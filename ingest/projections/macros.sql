@@ -1,0 +1,46 @@
+-- What the projections share: how FHIR writes times, values and references.
+--
+-- A time with a zone is an instant; one without is in the site's zone (`zone`); all become UTC.
+-- A date, month or year stands for a period: `fhir_end` gives its last second, because what is
+-- dated with it may have been known only then; `fhir_start` gives its first.
+
+CREATE MACRO local_time(t, zone) AS
+    CASE WHEN zone = 'UTC' THEN t ELSE timezone('UTC', timezone(zone, t)) END;
+
+CREATE MACRO fhir_instant(t, zone) AS CASE
+    WHEN NOT regexp_matches(t, '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:') THEN NULL
+    WHEN regexp_matches(t, '(Z|[+-][0-9]{2}:[0-9]{2})$') THEN timezone('UTC', try_cast(t AS TIMESTAMPTZ))
+    ELSE local_time(try_cast(t AS TIMESTAMP), zone)
+END;
+
+CREATE MACRO fhir_start(t, zone) AS CASE
+    WHEN length(t) > 10 THEN fhir_instant(t, zone)
+    WHEN regexp_full_match(t, '[0-9]{4}(-[0-9]{2}){0,2}')
+        THEN local_time(try_cast(rpad(t, 10, CASE length(t) WHEN 4 THEN '-01-01' ELSE '-01' END) AS DATE)::TIMESTAMP, zone)
+END;
+
+CREATE MACRO fhir_end(t, zone) AS CASE
+    WHEN length(t) > 10 THEN fhir_instant(t, zone)
+    WHEN NOT regexp_full_match(t, '[0-9]{4}(-[0-9]{2}){0,2}') THEN NULL
+    WHEN length(t) = 10 THEN local_time(try_cast(t AS DATE) + INTERVAL '1 day' - INTERVAL '1 second', zone)
+    WHEN length(t) = 7 THEN local_time(try_cast(t || '-01' AS DATE) + INTERVAL '1 month' - INTERVAL '1 second', zone)
+    ELSE local_time(try_cast(t || '-01-01' AS DATE) + INTERVAL '1 year' - INTERVAL '1 second', zone)
+END;
+
+-- A period's end is when all of it was known; one that is still open is known from its start.
+CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p.start, zone));
+CREATE MACRO period_start(p, zone) AS coalesce(
+    least(fhir_end(p.start, zone), fhir_end(p."end", zone)), fhir_end(p."end", zone)
+);
+
+CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
+
+-- UCUM where the quantity has it, else what a person reads.
+CREATE MACRO quantity_unit(q) AS coalesce(q.code, q.unit);
+
+-- The key `Type/id` that a reference stands for, seen from a file and a resource in it.
+CREATE MACRO ref_key(from_file, container, ref) AS CASE
+    WHEN regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') THEN ref
+    WHEN ref LIKE '#%' THEN container || ref
+    ELSE (SELECT max(x.key) FROM reference x WHERE x.file = from_file AND x.ref = ref)
+END;

@@ -1,0 +1,71 @@
+-- A batch of lines → `record`: what of a resource is needed before its type is looked at.
+--
+-- Broken JSON stays a record, with a problem. Wrapped lines (see ingest/records.py) carry what a
+-- Bundle said of an entry: `said` is fullUrl, method, url, modified, problem, skip, order. A resource
+-- without id takes that of its fullUrl, else the hash of its content, so that a copy of it is one.
+INSERT INTO record BY NAME
+WITH line AS (
+    SELECT
+        file,
+        zone,
+        file_order,
+        position,
+        CASE WHEN NOT json_valid(text) THEN NULL WHEN wrapped THEN (text -> '$.resource')::VARCHAR
+             ELSE text END AS json,
+        CASE WHEN wrapped AND json_valid(text) THEN json_extract_string(text,
+            ['$.fullUrl', '$.method', '$.url', '$.modified', '$.problem', '$.skip', '$.order']) END AS said,
+        NOT json_valid(text) AS broken
+    FROM batch
+),
+headed AS (
+    SELECT *, CASE WHEN json IS NOT NULL THEN json_extract_string(json, [
+        '$.resourceType', '$.id', '$.meta.lastUpdated', '$.meta.versionId', '$.status',  -- 1 to 5
+        '$.subject.reference', '$.patient.reference',  -- 6, 7
+        '$.subject.identifier.system', '$.subject.identifier.value',  -- 8, 9
+        '$.patient.identifier.system', '$.patient.identifier.value',  -- 10, 11
+        '$.encounter.reference', '$.context.reference', '$.context.encounter[0].reference',  -- to 14
+        '$.modifierExtension[0].url'  -- 15
+    ]) END AS h FROM line
+),
+named AS (
+    SELECT
+        *,
+        said[2] = 'DELETE' AS deletion,
+        CASE WHEN deletion
+             THEN regexp_extract(said[3], '([A-Z][A-Za-z]+)/([^/?#|]+)(/_history/[^/]*)?$', ['type', 'id'])
+        END AS gone
+    FROM headed
+)
+SELECT
+    file,
+    position,
+    file_order::BIGINT * 1099511627776 + coalesce(try_cast(said[7] AS BIGINT), position) AS seq,
+    CASE WHEN deletion THEN nullif(gone.type, '') ELSE h[1] END AS type,
+    CASE WHEN deletion THEN nullif(gone.id, '') ELSE coalesce(
+        h[2],
+        nullif(regexp_extract(said[1], '^urn:(uuid|oid):(.+)$', 2), ''),
+        nullif(regexp_extract(said[1], '/([^/]+)$', 1), ''),
+        'md5-' || md5(json)
+    ) END AS id,
+    said[1] AS full_url,
+    coalesce(deletion, false) AS deletion,
+    coalesce(fhir_end(said[4], zone), fhir_end(h[3], zone)) AS updated,
+    try_cast(h[4] AS BIGINT) AS version,
+    coalesce(h[5], '') AS status,
+    coalesce(
+        h[6], h[7],
+        'Patient?identifier=' || coalesce(h[8] || '|', '') || h[9],
+        'Patient?identifier=' || coalesce(h[10] || '|', '') || h[11]
+    ) AS subject_ref,
+    coalesce(h[12], h[13], h[14]) AS encounter_ref,
+    h[15] IS NOT NULL AS modified,
+    zone,
+    json,
+    CASE WHEN broken THEN 'not JSON'
+         WHEN said[5] IS NOT NULL THEN said[5]
+         WHEN said[6] IS NOT NULL OR deletion THEN NULL
+         WHEN h[1] = 'Bundle' THEN 'a Bundle that could not be unpacked'
+         WHEN h[1] IS NULL OR NOT regexp_full_match(h[1], '[A-Z][A-Za-z]{2,40}')
+         THEN 'not a FHIR resource: no resourceType' END AS problem,
+    said[6] AS skip
+FROM named

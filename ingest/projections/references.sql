@@ -1,0 +1,79 @@
+-- What references stand for; see ingest/references.py for the tables and the forms of a reference.
+CREATE TABLE contained AS
+SELECT file, position, zone, key || '#' || (held ->> '$.id') AS key,
+       held ->> '$.resourceType' AS type, held::VARCHAR AS json
+FROM (
+    SELECT *, unnest(from_json(json -> '$.contained', '["JSON"]')) AS held
+    FROM current WHERE contains(json, '"contained"')
+)
+WHERE held ->> '$.id' IS NOT NULL;
+
+CREATE TABLE identifier AS
+SELECT DISTINCT type, key, i.system AS system, i.value AS value
+FROM (
+    SELECT type, key, unnest(from_json(json -> '$.identifier',
+        '[{"system": "VARCHAR", "value": "VARCHAR"}]')) AS i
+    FROM current WHERE type IN ('Patient', 'Encounter', 'Location', 'Medication')
+)
+WHERE i.value IS NOT NULL;
+
+CREATE TABLE cited_reference AS
+SELECT file, subject_ref AS ref FROM current
+UNION ALL SELECT file, encounter_ref FROM current
+UNION ALL SELECT file, json ->> '$.medicationReference.reference' FROM current WHERE type LIKE 'Medication_%'
+UNION ALL SELECT file, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM current WHERE type = 'Medication'
+UNION ALL SELECT file, unnest(json ->> '$.location[*].location.reference') FROM current WHERE type = 'Encounter'
+UNION ALL SELECT file, unnest(json ->> '$.content[*].attachment.url') FROM current WHERE type = 'DocumentReference'
+UNION ALL SELECT file, unnest(json ->> '$.presentedForm[*].url') FROM current WHERE type = 'DiagnosticReport'
+UNION ALL SELECT file, unnest(json ->> '$.link[*].other.reference') FROM current WHERE type = 'Patient';
+
+CREATE TABLE reference AS
+WITH cited AS (
+    SELECT DISTINCT file, ref,
+        regexp_replace(ref, '/_history/[^/]*$', '') AS bare,
+        regexp_extract(ref, '^([A-Za-z]+)[?]identifier=(?:(.*)[|])?(.*)$', ['type', 'system', 'value']) AS asked
+    FROM cited_reference
+    WHERE ref IS NOT NULL AND NOT regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') AND NOT starts_with(ref, '#')
+),
+near AS (
+    SELECT c.file, c.ref, max(u.key) AS key
+    FROM cited c JOIN full_url u ON u.file = c.file AND u.full_url = c.bare GROUP BY ALL
+),
+far AS (
+    SELECT c.file, c.ref, max(u.key) AS key
+    FROM cited c JOIN full_url u ON u.full_url = c.bare GROUP BY ALL
+),
+named AS (
+    SELECT c.file, c.ref, min(i.key) AS key
+    FROM cited c JOIN identifier i ON i.type = c.asked.type AND i.value = c.asked.value
+        AND (c.asked.system = '' OR i.system = c.asked.system)
+    WHERE c.asked.value <> '' GROUP BY ALL
+)
+SELECT c.file, c.ref, coalesce(
+    near.key, far.key, named.key, nullif(regexp_extract(c.bare, '([A-Z][A-Za-z]+/[^/?#|]+)$', 1), '')
+) AS key
+FROM cited c
+LEFT JOIN near USING (file, ref) LEFT JOIN far USING (file, ref) LEFT JOIN named USING (file, ref);
+
+DROP TABLE cited_reference;
+
+-- A patient that we have no resource of is a subject all the same: exports often leave Patient out.
+CREATE TABLE subject_reference AS
+SELECT r.file, r.position, CASE
+    WHEN r.type = 'Patient' THEN r.key
+    WHEN r.subject_ref IS NULL THEN NULL
+    WHEN k.key IS NULL THEN 'Patient/' || regexp_replace(r.subject_ref, '^(urn:uuid:|urn:oid:|Patient[?])', '')
+    WHEN contains(k.key, '#') THEN coalesce(p.known, 'Patient/' || k.key)
+    ELSE k.key
+END AS key
+FROM current r
+LEFT JOIN LATERAL (SELECT ref_key(r.file, r.key, r.subject_ref) AS key) k ON true
+LEFT JOIN (
+    SELECT c.key, min(i.key) AS known
+    FROM (
+        SELECT key, unnest(from_json(json -> '$.identifier',
+            '[{"system": "VARCHAR", "value": "VARCHAR"}]')) AS i
+        FROM contained WHERE type = 'Patient'
+    ) c JOIN identifier i ON i.type = 'Patient' AND i.value = c.i.value AND i.system = c.i.system
+    GROUP BY ALL
+) p ON p.key = k.key

@@ -1,0 +1,85 @@
+"""Resolve references: which patient, encounter, drug, place and Binary a resource speaks of.
+
+From `current` (the newest of each resource) come the tables that the projections read:
+
+    reference     what each reference that is not a plain `Type/id` stands for
+    merged        the key of each patient that another replaced, and of the one that stays
+    resource      a current resource with its subject and its encounter's end
+    encounter     each encounter's start, end, and whether it ended in death
+    location, drug, note    what encounters, medication resources and documents refer to
+
+A reference may be `Type/id`, an absolute URL (matched to `fullUrl`, else by its last two parts),
+any of these with `/_history/n`, `urn:uuid:` or `urn:oid:` (through `fullUrl`: of the same file
+first, since some exports count their UUIDs from 1 in each), a contained `#id`, a conditional
+`Type?identifier=system|value`, or a logical one (`identifier` in place of `reference`).
+"""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from ingest.codes import DIED
+
+__all__ = ["SQL", "resolve", "run_script"]
+
+SQL = Path(__file__).parent / "projections"
+"""Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
+
+_ATTACHMENT = '[{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}]'
+
+
+def resolve(con: duckdb.DuckDBPyConnection) -> None:
+    """Build the tables that the projections read, from `current` (the newest of each resource)."""
+    run_script(con, "references")
+    _merge_patients(con)
+    run_script(con, "resolved", died=sorted(DIED), attachment=_ATTACHMENT)
+
+
+def run_script(con: duckdb.DuckDBPyConnection, name: str, **values: object) -> None:
+    """Run a script's statements one by one, each with the parameters that it names."""
+    for statement in (SQL / f"{name}.sql").read_text("utf-8").split(";\n"):
+        con.execute(statement, {k: v for k, v in values.items() if f"${k}" in statement})
+
+
+def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
+    """Give each patient that another replaced the key of the one that stays.
+
+    Follows `link` of type replaced-by and replaces; chains are followed to their end, and a ring
+    (an error in the data) comes together at its first key.
+    """
+    rows = con.execute(
+        """
+        SELECT DISTINCT key, link.type, ref_key(file, key, link.other.reference) AS other FROM (
+            SELECT file, key, unnest(from_json(json -> '$.link',
+                '[{"type": "VARCHAR", "other": {"reference": "VARCHAR"}}]')) AS link
+            FROM current WHERE type = 'Patient'
+        ) WHERE link.type IN ('replaced-by', 'replaces') AND other LIKE 'Patient/%' AND other <> key
+        ORDER BY ALL
+        """
+    ).fetchall()
+    replaced_by: dict[str, str] = {}
+    for key, kind, other in rows:
+        old, new = (key, other) if kind == "replaced-by" else (other, key)
+        replaced_by.setdefault(old, new)
+    merged: list[tuple[str, str]] = []
+    for key in replaced_by:
+        seen, last = [key], key
+        while last in replaced_by:
+            last = replaced_by[last]
+            if last in seen:
+                last = min(seen[seen.index(last) :])
+                break
+            seen.append(last)
+        if last != key:
+            merged.append((key, last))
+    con.execute("CREATE TABLE merged (key VARCHAR, subject_key VARCHAR)")
+    table = pa.table(
+        {
+            "key": pa.array([key for key, _ in merged], pa.string()),
+            "subject_key": pa.array([last for _, last in merged], pa.string()),
+        }
+    )
+    con.register("chains", table)
+    con.execute("INSERT INTO merged SELECT * FROM chains")
+    con.unregister("chains")

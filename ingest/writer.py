@@ -1,0 +1,110 @@
+"""Write projected events as a MEDS dataset: shards, codes, splits and dataset.json.
+
+A subject's events are in one shard, sorted by subject and time, what has no time first. The order
+of what stands at the same moment is fixed too, so that the same records give the same bytes.
+"""
+
+import json
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from meds import CodeMetadataSchema, DataSchema, DatasetMetadataSchema
+from tqdm import tqdm
+
+from ingest.identity import subject_ids
+from ingest.labels import write_splits
+from ingest.schema import DATASET_COLUMNS, EVENT_SCHEMA
+from ingest.splits import assign_splits
+
+__all__ = ["write_crosswalk", "write_store"]
+
+_EVENTS_A_SHARD = 1_000_000
+_MEDS_VERSION = "0.4"
+
+_SHARD = """
+SELECT i.subject_id, p.time, p.code, p.numeric_value::FLOAT AS numeric_value, p.text_value,
+       p.occurred, p.unit, p.image, p.file || ':' || p.position AS source
+FROM projected p JOIN subject_id i USING (subject_key)
+WHERE i.subject_id % $shards = $shard
+ORDER BY i.subject_id, p.time NULLS FIRST, p.code, p.occurred NULLS FIRST, p.file, p.position,
+         p.numeric_value NULLS FIRST, p.text_value NULLS FIRST, p.image NULLS FIRST
+"""
+
+_CODES = """
+WITH said AS (
+    SELECT code, nullif(trim(display), '') AS display, count(*) AS n FROM projected GROUP BY ALL
+),
+best AS (
+    SELECT code, arg_max(display, (n, display)) FILTER (display IS NOT NULL) AS description
+    FROM said GROUP BY code
+),
+above AS (
+    SELECT code, list(DISTINCT parent ORDER BY parent) AS parent_codes
+    FROM (SELECT DISTINCT code, unnest(parents) AS parent FROM projected)
+    WHERE parent IS NOT NULL AND parent <> code GROUP BY code
+)
+SELECT code, description, parent_codes FROM best LEFT JOIN above USING (code) ORDER BY code
+"""
+
+
+def write_crosswalk(con: duckdb.DuckDBPyConnection, secret: bytes, raw: Path) -> None:
+    """Fill `subject_id` (subject_key, subject_id) and keep it as raw/crosswalk.parquet."""
+    keys = [
+        key
+        for (key,) in con.execute(
+            "SELECT DISTINCT subject_key FROM projected ORDER BY subject_key"
+        ).fetchall()
+    ]
+    ids = subject_ids(keys, secret)
+    crosswalk = pa.table(
+        {
+            "subject_id": pa.array(ids.values(), pa.int64()),
+            "subject_key": pa.array(ids.keys(), pa.string()),
+        }
+    )
+    con.register("crosswalk", crosswalk)
+    con.execute("CREATE TABLE subject_id AS SELECT * FROM crosswalk")
+    con.unregister("crosswalk")
+    target = raw / "crosswalk.parquet"
+    partial = target.with_suffix(".partial")
+    pq.write_table(crosswalk, partial)
+    partial.chmod(0o600)
+    partial.replace(target)
+
+
+def write_store(
+    con: duckdb.DuckDBPyConnection, store: Path, *, created: datetime, progress: bool = False
+) -> None:
+    """Write data/ and metadata/ of a store from `projected` and `subject_id`."""
+    (store / "data").mkdir(parents=True, exist_ok=True)
+    (store / "metadata").mkdir(parents=True, exist_ok=True)
+    [(events,)] = con.execute("SELECT count(*) FROM projected").fetchall()
+    shards = max(1, -(-events // _EVENTS_A_SHARD))
+    for shard in tqdm(range(shards), "writing", unit="shard", disable=not progress):
+        table = con.sql(_SHARD, params={"shards": shards, "shard": shard}).to_arrow_table()
+        table = table.cast(EVENT_SCHEMA)
+        DataSchema.validate(table)
+        pq.write_table(table, store / "data" / f"{shard}.parquet", compression="zstd")
+    _write_metadata(con, store / "metadata", created)
+
+
+def _write_metadata(con: duckdb.DuckDBPyConnection, target: Path, created: datetime) -> None:
+    codes = CodeMetadataSchema.align(con.sql(_CODES).to_arrow_table())
+    pq.write_table(codes, target / "codes.parquet")
+    ids = con.execute("SELECT subject_id FROM subject_id ORDER BY subject_id").fetchnumpy()
+    write_splits(target / "subject_splits.parquet", assign_splits(ids["subject_id"]))
+    dataset = {
+        "dataset_name": "medweave",
+        "dataset_version": created.strftime("%Y%m%dT%H%M%SZ"),
+        "etl_name": "medweave",
+        "etl_version": version("medweave"),
+        "meds_version": _MEDS_VERSION,
+        "created_at": created.isoformat(),
+        **DATASET_COLUMNS,
+    }
+    DatasetMetadataSchema.validate(dataset)
+    (target / "dataset.json").write_text(json.dumps(dataset, indent=2) + "\n", "utf-8")

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from ingest.codes import name_coding, name_concept, system_prefix
+
+MIMIC = "http://mimic.mit.edu/fhir/mimic/CodeSystem/"
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "name"),
+    [
+        ("http://hl7.org/fhir/sid/icd-10-cm", "I509", "ICD10CM//I50.9"),
+        ("http://hl7.org/fhir/sid/icd-10-cm", "I50.9", "ICD10CM//I50.9"),
+        ("http://hl7.org/fhir/sid/icd-10-cm", "I10", "ICD10CM//I10"),
+        (MIMIC + "mimic-diagnosis-icd9", "4280", "ICD9CM//428.0"),
+        (MIMIC + "mimic-diagnosis-icd9", "E8844", "ICD9CM//E884.4"),
+        (MIMIC + "mimic-diagnosis-icd9", "V08", "ICD9CM//V08"),
+        (MIMIC + "mimic-procedure-icd9", "5491", "ICD9PROC//54.91"),
+        (MIMIC + "mimic-procedure-icd10", "02100Z9", "ICD10PCS//02100Z9"),
+        (MIMIC + "mimic-lab-fluid", "Blood", "MIMIC_LAB_FLUID//Blood"),
+        ("http://snomed.info/sct/731000124108", "1", "SNOMED//1"),
+        ("https://loinc.org/", "8480-6", "LOINC//8480-6"),
+        ("urn:oid:2.16.840.1.113883.6.90", "I509", "ICD10CM//I50.9"),
+        ("urn:oid:1.2.3.4", "x", "1.2.3.4//x"),
+        (None, " a  b ", "LOCAL//a b"),
+        ("", "a//b", "LOCAL//a/b"),
+        (None, 5, "LOCAL//5"),
+    ],
+)
+def test_a_coding_is_named_by_system_and_code(system, code, name: str) -> None:
+    assert name_coding({"system": system, "code": code}).code == name
+
+
+@pytest.mark.parametrize("coding", [None, [], "x", {}, {"code": ""}, {"code": True}, {"code": {}}])
+def test_what_is_no_coding_has_no_name(coding) -> None:
+    assert name_coding(coding) is None
+
+
+def test_the_best_known_system_names_a_concept_and_the_others_are_parents() -> None:
+    codings = [
+        {"system": "urn:local", "code": "BP"},
+        {"system": "http://snomed.info/sct", "code": "271649006", "display": "Systolic"},
+        {"system": "http://loinc.org", "code": "8480-6"},
+    ]
+    concept = name_concept(json.dumps({"coding": codings, "text": "Systolic pressure"}))
+    assert concept.code == "LOINC//8480-6"
+    assert concept.display == "Systolic pressure"
+    assert concept.parents == ("SNOMED//271649006", "LOCAL//BP")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "5", "[]", '"x"', "{", '{"coding": 5}', '{"coding": [5]}']
+)
+def test_a_concept_that_is_none_has_no_code(text: str) -> None:
+    assert name_concept(text).code is None
+
+
+def test_long_words_are_cut_and_a_display_stands_in_for_words() -> None:
+    assert name_concept(json.dumps({"text": "x" * 99})).code == "TEXT//" + "X" * 60
+    assert name_concept('{"coding": [{"display": "Heart  attack"}]}').code == "TEXT//HEART ATTACK"
+
+
+def test_a_system_without_a_name_is_local() -> None:
+    assert system_prefix("///") == "LOCAL"
