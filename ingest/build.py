@@ -23,7 +23,7 @@ from ingest.errors import StoreError, UsageError
 from ingest.identity import load_or_create_key
 from ingest.imaging import project_images
 from ingest.landing import LandedFile, RawZone
-from ingest.mapping import project_mapping
+from ingest.mapping import check_mapping, project_mapping
 from ingest.projection import create_tables, project_records
 from ingest.writer import write_crosswalk, write_store
 
@@ -72,6 +72,9 @@ def ingest(
         old.rename(store)  # a swap that was killed between its two steps
     if store.exists() and any(store.iterdir()) and not (store / "ingest_report.json").is_file():
         raise StoreError(f"{store} holds something that is no store; name another directory")
+    if mapping is not None:
+        # Before anything is registered: a mapping that does not fit must leave no trace behind.
+        check_mapping(mapping, sources)
     with zone.locked():
         secret = load_or_create_key(zone.path, key=key, public=public)
         zone.register(

@@ -169,8 +169,7 @@ class Chart:
     def _observation(
         self, code: dict[str, Any], at: datetime, encounter: str, category: str
     ) -> dict[str, Any]:
-        # A laboratory value is known a while after the specimen, but within the visit.
-        later = timedelta(minutes=15 if category == "laboratory" else 0)
+        wait = timedelta(minutes=15 if category == "laboratory" else 0)  # still within the visit
         return self._add(
             "Observation",
             status="final",
@@ -179,7 +178,7 @@ class Chart:
             subject=self._subject,
             encounter={"reference": f"Encounter/{self._pid}-{encounter}"},
             effectiveDateTime=instant(at),
-            issued=instant(at + later),
+            issued=instant(at + wait),
         )
 
     def _comorbidities(self) -> None:
@@ -250,8 +249,8 @@ class Chart:
         c, rng, follow = self._course, self._rng, self._world.follow_up
         shift = 1.8 if c.outcome else -0.8
         for k, start in enumerate(c.later_visits):
-            key = f"w{k}"
-            self._encounter(key, ("HH", "home health"), start, start + timedelta(minutes=30))
+            key, end = f"w{k}", start + timedelta(minutes=30)
+            self._encounter(key, ("HH", "home health"), start, end)
             measured = {
                 name: written_value(
                     m, shift * np.sign(m.level + m.trend) + 0.5 * rng.standard_normal()
@@ -305,7 +304,6 @@ class Chart:
 
     def _film(self, at: datetime, key: str, heart: float, opacity: float) -> None:
         rng, images = self._rng, self._world.images
-        at = at.replace(second=0, microsecond=0)
         uid = {
             part: derive_uid(self._seed, part, self._pid, key)
             for part in ("study", "series", "film")

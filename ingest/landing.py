@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ingest.errors import InputError, StoreError
+from ingest.errors import InputError, MappingError, StoreError
 from ingest.records import is_ndjson, open_bytes, unpack
 
 __all__ = ["LandedFile", "RawZone", "discover", "kind_of"]
@@ -162,10 +162,13 @@ class RawZone:
 
         Raises:
             InputError: a source is missing or empty, or a file that had landed has gone or changed.
+            MappingError: a mapping without a CSV that it could map.
         """
         listed = [(s, path, name) for s in sources for path, name in discover(s)]
         label = self._keep_mapping(mapping) if mapping is not None else ""
         mapped = {s for s, path, _ in listed if label and kind_of(path) == "csv"}
+        if label and not mapped:
+            raise MappingError(f"{mapping} maps a CSV, and the sources hold none")
         known = {file.path: file for file in self._files}
         ids = {file.id for file in self._files}
         names = {file.name for file in self._files}
@@ -174,7 +177,9 @@ class RawZone:
                 continue
             stat = path.stat()
             before = known.get(path)
-            use = {"timezone": timezone, "mapping": label if source in mapped else ""}
+            # A mapping stays with its source when that is given again without it.
+            kept = before.mapping if before else ""
+            use = {"timezone": timezone, "mapping": label if source in mapped else kept}
             if before and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
                 known[path] = replace(before, **use)
                 continue

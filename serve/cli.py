@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -152,12 +152,13 @@ def _count(text: str) -> int:
 
 
 def _moment(text: str) -> datetime:
-    from ingest.cohort import parse_moment
-
     try:
-        return parse_moment(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be ISO 8601, such as 2026-03-01T08:00:00Z; got {text!r}"
+        ) from None
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _simulate(a: argparse.Namespace) -> None:
@@ -174,8 +175,8 @@ def _check(a: argparse.Namespace) -> None:
 
 
 def _ingest(a: argparse.Namespace) -> None:
-    from ingest.accounting import describe_report
     from ingest.build import ingest
+    from ingest.report import describe_report
 
     if a.key and a.public:
         raise UsageError("--key and --public exclude each other: one key makes the pseudonyms")
@@ -193,7 +194,8 @@ def _ingest(a: argparse.Namespace) -> None:
 
 
 def _cohort(a: argparse.Namespace) -> None:
-    from ingest.cohort import build_cohort, describe_flow
+    from ingest.cohort import build_cohort
+    from ingest.flow import describe_flow
 
     flow = build_cohort(a.store, a.task, a.out, rows=a.rows, seed=a.seed, progress=not a.quiet)
     print(describe_flow(flow))
@@ -228,8 +230,8 @@ def _train(a: argparse.Namespace) -> None:
         exclude_codes=a.exclude,
         progress=not a.quiet,
     )
-    for task, champion in chosen["tasks"].items():
-        print(f"{task}: {champion['why']}")
+    for champion in chosen["tasks"].values():
+        print(champion["why"])
 
 
 def _evaluate(a: argparse.Namespace) -> None:

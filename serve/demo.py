@@ -79,9 +79,10 @@ def _simulated(stages: "_Stages", place: Path, patients: int, seed: int, progres
     from fusion.evaluate import evaluate
     from fusion.report import describe_metrics
     from fusion.train import train
-    from ingest.accounting import describe_report
     from ingest.build import ingest
-    from ingest.cohort import build_cohort, describe_flow
+    from ingest.cohort import build_cohort
+    from ingest.flow import describe_flow
+    from ingest.report import describe_report
     from ingest.simulate import simulate
 
     source, store = place / "source", place / "store"
@@ -118,8 +119,8 @@ def _simulated(stages: "_Stages", place: Path, patients: int, seed: int, progres
         [run],
         lambda: train(store, cohort, run, progress=progress),
     )
-    for name, champion in chosen["tasks"].items():
-        print(f"{name}: {champion['why']}")
+    for champion in chosen["tasks"].values():
+        print(champion["why"])
     metrics = stages.do(
         "evaluate",
         "on held-out patients",
@@ -137,9 +138,10 @@ def _real(stages: "_Stages", place: Path, data: Path, progress: bool) -> _Path:
     from fusion.evaluate import evaluate
     from fusion.report import describe_metrics
     from fusion.train import train
-    from ingest.accounting import describe_report
     from ingest.build import ingest
-    from ingest.cohort import build_cohort, describe_flow
+    from ingest.cohort import build_cohort
+    from ingest.flow import describe_flow
+    from ingest.report import describe_report
 
     name = data.resolve().name
     if not data.is_dir():
@@ -185,8 +187,8 @@ def _real(stages: "_Stages", place: Path, data: Path, progress: bool) -> _Path:
         [run],
         lambda: train(store, cohort, run, progress=progress),
     )
-    for task_name, champion in chosen["tasks"].items():
-        print(f"{task_name}: {champion['why']}")
+    for champion in chosen["tasks"].values():
+        print(champion["why"])
     stages.do("evaluate", "on held-out patients", {}, [], lambda: evaluate(run, progress=progress))
     print(f"\nThe report of the cross-validation: {folds / 'report.html'}")
     return _Path(store=store, run=run)

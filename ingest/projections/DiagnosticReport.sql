@@ -8,9 +8,10 @@
 WITH read AS (
     SELECT
         *,
-        from_json(json, '{"code": "JSON", "conclusion": "VARCHAR", "conclusionCode": ["JSON"],
+        from_json(json, '{"code": "JSON", "conclusionCode": ["JSON"],
             "effectiveDateTime": "VARCHAR", "issued": "VARCHAR",
             "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"}}') AS r,
+        nullif(trim(json ->> '$.conclusion'), '') AS conclusion,
         concept(json -> '$.code') AS c
     FROM resource
     WHERE type = 'DiagnosticReport'
@@ -43,8 +44,8 @@ FROM (SELECT *, concept(unnest(r.conclusionCode)) AS a FROM timed) WHERE a.code 
 UNION ALL
 SELECT
     t.file, t.position, t.subject_key, t.time, t.occurred,
-    CASE WHEN n.text IS NOT NULL OR r.conclusion IS NOT NULL THEN 'NOTE//' || c.code
+    CASE WHEN coalesce(n.text, conclusion) IS NOT NULL THEN 'NOTE//' || c.code
          ELSE 'NOTE_UNREAD//' || n.mime END,
-    coalesce(n.text, r.conclusion), c.display, list_prepend(c.code, c.parents), t.skip
+    coalesce(n.text, conclusion), c.display, list_prepend(c.code, c.parents), t.skip
 FROM timed t LEFT JOIN note n ON n.file = t.file AND n.position = t.position
-WHERE n.mime IS NOT NULL OR nullif(trim(r.conclusion), '') IS NOT NULL
+WHERE n.mime IS NOT NULL OR conclusion IS NOT NULL

@@ -33,44 +33,59 @@ timed AS (
     FROM read
 ),
 bare AS (
-    SELECT *, coalesce(regexp_extract(class.code, '//(.*)$', 1), 'UNKNOWN') AS class_code FROM timed
+    SELECT
+        *,
+        coalesce(regexp_extract(class.code, '//(.*)$', 1), 'UNKNOWN') AS class_code,
+        regexp_extract(origin.code, '//(.*)$', 1) AS origin_code,
+        regexp_extract(priority.code, '//(.*)$', 1) AS priority_code,
+        regexp_extract(disposition.code, '//(.*)$', 1) AS disposition_code,
+        regexp_extract(service.code, '//(.*)$', 1) AS service_code
+    FROM timed
+),
+-- What has no code is no event; so `closing` takes the code away while the encounter goes on.
+each AS (
+    SELECT
+        *,
+        CASE WHEN NOT open THEN '' END AS closing,
+        unnest([
+            {'time': started, 'role': 'ENCOUNTER_START//' || class_code, 'what': class},
+            {'time': started, 'role': 'ADMIT_SOURCE//' || origin_code, 'what': origin},
+            {'time': started, 'role': 'PRIORITY//' || priority_code, 'what': priority},
+            {'time': ended, 'role': closing || 'ENCOUNTER_END//' || class_code, 'what': class},
+            {'time': ended, 'role': closing || 'DISPOSITION//' || disposition_code, 'what': disposition},
+            {'time': ended, 'role': closing || 'SERVICE//' || service_code, 'what': service}
+        ]) AS e
+    FROM bare
+),
+typed AS (
+    SELECT *, concept(unnest(r.type)) AS c FROM bare
+),
+reasoned AS (
+    SELECT *, concept(unnest(r.reasonCode)) AS c FROM bare WHERE NOT open
 ),
 located AS (
-    SELECT b.*, unnest(b.r.location) AS place FROM bare b
+    SELECT *, unnest(r.location) AS place FROM bare
 ),
 placed AS (
-    SELECT
-        l.*,
-        coalesce(x.name, l.place.location.display) AS place_name
-    FROM located l
-    LEFT JOIN location x ON x.key = ref_key(l.file, l.key, l.place.location.reference)
+    SELECT l.*, coalesce(x.name, l.place.location.display) AS place_name
+    FROM located l LEFT JOIN location x ON x.key = ref_key(l.file, l.key, l.place.location.reference)
 )
 SELECT
-    file, position, subject_key, started AS time, NULL AS occurred,
-    'ENCOUNTER_START//' || class_code AS code, class.display AS display,
-    [class.code] AS parents, skip
-FROM bare
+    file, position, subject_key, e.time AS time, NULL AS occurred, e.role AS code,
+    e.what.display AS display, list_prepend(e.what.code, e.what.parents) AS parents, skip
+FROM each
 UNION ALL
-SELECT file, position, subject_key, ended, NULL, 'ENCOUNTER_END//' || class_code, class.display, [class.code], skip
-FROM bare WHERE NOT open
+SELECT
+    file, position, subject_key, started, NULL, 'ENCOUNTER_TYPE//' || c.code,
+    c.display, list_prepend(c.code, c.parents), skip
+FROM typed
 UNION ALL
-SELECT file, position, subject_key, started, NULL, 'ENCOUNTER_TYPE//' || c.code, c.display, list_prepend(c.code, c.parents), skip
-FROM (SELECT *, concept(unnest(r.type)) AS c FROM bare)
+SELECT
+    file, position, subject_key, ended, started, 'REASON//' || c.code,
+    c.display, list_prepend(c.code, c.parents), skip
+FROM reasoned
 UNION ALL
-SELECT file, position, subject_key, started, NULL, 'ADMIT_SOURCE//' || regexp_extract(origin.code, '//(.*)$', 1), origin.display, [origin.code], skip
-FROM bare
-UNION ALL
-SELECT file, position, subject_key, ended, NULL, 'DISPOSITION//' || regexp_extract(disposition.code, '//(.*)$', 1), disposition.display, [disposition.code], skip
-FROM bare WHERE NOT open
-UNION ALL
-SELECT file, position, subject_key, started, NULL, 'PRIORITY//' || regexp_extract(priority.code, '//(.*)$', 1), priority.display, [priority.code], skip
-FROM bare
-UNION ALL
-SELECT file, position, subject_key, ended, NULL, 'SERVICE//' || regexp_extract(service.code, '//(.*)$', 1), service.display, [service.code], skip
-FROM bare WHERE NOT open
-UNION ALL
-SELECT file, position, subject_key, ended, started, 'REASON//' || c.code, c.display, list_prepend(c.code, c.parents), skip
-FROM (SELECT *, concept(unnest(r.reasonCode)) AS c FROM bare WHERE NOT open)
-UNION ALL
-SELECT file, position, subject_key, fhir_end(place.period.start, zone), NULL, 'TRANSFER//' || upper(left(place_name, 60)), place_name, NULL, skip
+SELECT
+    file, position, subject_key, fhir_end(place.period.start, zone), NULL,
+    'TRANSFER//' || upper(left(place_name, 60)), place_name, NULL, skip
 FROM placed

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ingest.build import ingest
-from ingest.errors import InputError, StoreError, UsageError
+from ingest.errors import InputError, MappingError, StoreError, UsageError
 from ingest.store import RecordStore
 from tests.ingest.exports import PATIENT, ingested, observation, write_ndjson
 
@@ -102,7 +102,27 @@ def test_what_is_not_there_and_what_cannot_be_is_refused(tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no file"):
         ingested(tmp_path, tmp_path / "empty")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("{}", "utf-8")
+    with pytest.raises(MappingError, match="the sources hold none"):
+        ingested(tmp_path, source, mapping=mapping)
     assert not (tmp_path / "store").exists()
+
+
+def test_a_mapping_stays_with_its_source(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "rows.csv").write_text("who,when,pulse\n1,2020-01-01,70\n2,2020-01-02,80\n", "utf-8")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text(
+        "file: rows.csv\nsubject: who\n"
+        "time: {column: when}\n"
+        "measurements: [{column: pulse, code: LOINC//8867-4, unit: /min}]\n",
+        "utf-8",
+    )
+    first = ingested(tmp_path, folder, mapping=mapping)
+    assert first["events"] == 2
+    assert ingested(tmp_path, folder) == first
 
 
 def test_files_of_one_name_from_two_sites_are_told_apart(tmp_path: Path) -> None:

@@ -18,21 +18,34 @@ from fusion.train import train
 from ingest.build import ingest
 from ingest.cohort import build_cohort
 from ingest.labels import read_cohort
+from ingest.simulate import simulate
 from ingest.store import RecordStore
-from tests.hospital import ROOT, Hospital
+from tests.hospital import ROOT
 
 pytestmark = pytest.mark.xdist_group("journey")
 
 TASK = ROOT / "ingest" / "tasks" / "heart_failure_1y.yaml"
 MODELS = ("events_logistic", "events_boosting", "attention")
+CODE = "CANARY-1"
 
 
-def observation(number: int, subject: str, happened: pd.Timestamp, known: pd.Timestamp) -> str:
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FHIR records of 300 patients, without their films: enough for a model to learn from."""
+    place = tmp_path_factory.mktemp("canary")
+    simulate(place / "hospital", patients=300, seed=11)
+    fhir = place / "hospital" / "fhir"
+    ingest([fhir], place / "store", public=True)
+    build_cohort(place / "store", [TASK], place / "cohort")
+    return place
+
+
+def observation(number: str, subject: str, happened: pd.Timestamp, known: pd.Timestamp) -> str:
     resource = {
         "resourceType": "Observation",
         "id": f"canary-{number}",
         "status": "final",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "CANARY-1"}]},
+        "code": {"coding": [{"system": "http://loinc.org", "code": CODE}]},
         "subject": {"reference": subject},
         "effectiveDateTime": happened.isoformat() + "Z",
         "issued": known.isoformat() + "Z",
@@ -41,33 +54,35 @@ def observation(number: int, subject: str, happened: pd.Timestamp, known: pd.Tim
     return json.dumps(resource)
 
 
-def build(hospital: Hospital, place: Path, happened: str, known: str) -> dict[str, float]:
-    """Plant the canary in each positive patient and give each model's AUROC over all rows."""
-    labels = pq.read_table(hospital.cohort / "labels" / "heart_failure_1y.parquet").to_pandas()
-    crosswalk = pq.read_table(Path(f"{hospital.store}.raw") / "crosswalk.parquet").to_pandas()
+def plant(
+    hospital: Path, place: Path, clocks: list[tuple[str, str]]
+) -> tuple[dict[str, float], bool]:
+    """Plant codes in each positive patient; give held-out AUROCs, and whether a model knows it."""
+    labels = pq.read_table(hospital / "cohort" / "labels" / "heart_failure_1y.parquet").to_pandas()
+    crosswalk = pq.read_table(hospital / "store.raw" / "crosswalk.parquet").to_pandas()
     rows = labels[labels["boolean_value"]].merge(crosswalk, on="subject_id")
+    assert len(rows) >= 40
     fhir = place / "fhir"
-    shutil.copytree(hospital.source / "fhir", fhir)
+    shutil.copytree(hospital / "hospital" / "fhir", fhir)
     planted = [
         observation(
-            n,
+            f"{n}-{kind}",
             row.subject_key,
             row.prediction_time + pd.Timedelta(happened),
             row.prediction_time + pd.Timedelta(known),
         )
         for n, row in enumerate(rows.itertuples())
+        for kind, (happened, known) in enumerate(clocks)
     ]
-    assert len(planted) >= 8
     (fhir / "Canary.ndjson").write_text("\n".join(planted) + "\n", "utf-8")
     store, cohort, run = place / "store", place / "cohort", place / "run"
     ingest([fhir], store, public=True)
     build_cohort(store, [TASK], cohort)
     train(store, cohort, run, candidates=MODELS)
     found = read_cohort(cohort)
+    held_out = found.rows("held_out")
     timelines = RecordStore(store).timelines(found.index[["subject_id", "prediction_time"]])
     served = ServedRun(run)
-    fitted = b"".join(f.read_bytes() for f in sorted((run / "models").rglob("*")) if f.is_file())
-    held_out = found.rows("held_out")
     aurocs = {
         name: float(
             roc_auc_score(
@@ -76,26 +91,22 @@ def build(hospital: Hospital, place: Path, happened: str, known: str) -> dict[st
         )
         for name in MODELS
     }
-    aurocs["in vocabulary"] = float(b"CANARY-1" in fitted)
-    return aurocs
+    fitted = b"".join(f.read_bytes() for f in (run / "models").rglob("*") if f.is_file())
+    return aurocs, CODE.encode() in fitted
 
 
-@pytest.mark.parametrize(
-    ("happened", "known"),
-    [("1h", "1h"), ("-1h", "1s")],
-    ids=["happened after the prediction", "happened before it but was known after"],
-)
 def test_no_model_sees_what_was_known_after_the_prediction_time(
-    hospital: Hospital, tmp_path: Path, happened: str, known: str
+    hospital: Path, tmp_path: Path
 ) -> None:
-    aurocs = build(hospital, tmp_path, happened, known)
-    assert aurocs.pop("in vocabulary") == 0
+    """One canary happened after it; the other happened before it and was issued after it."""
+    aurocs, known_to_a_model = plant(hospital, tmp_path, [("1h", "1h"), ("-1h", "1s")])
+    assert not known_to_a_model
     for name, auroc in aurocs.items():
-        assert auroc < 0.99, name
+        assert auroc < 0.9, name
 
 
-def test_every_model_sees_what_was_known_before_it(hospital: Hospital, tmp_path: Path) -> None:
-    aurocs = build(hospital, tmp_path, "-2h", "-1h")
-    assert aurocs.pop("in vocabulary") == 1
+def test_every_model_sees_what_was_known_before_it(hospital: Path, tmp_path: Path) -> None:
+    aurocs, known_to_a_model = plant(hospital, tmp_path, [("-2h", "-1h")])
+    assert known_to_a_model
     for name, auroc in aurocs.items():
-        assert auroc > 0.9, name
+        assert auroc > 0.97, name
