@@ -76,8 +76,7 @@ class Chart:
         self._comorbidities()
         self._irrelevant()
         self._heart_failure()
-        s, row = self._statistics, self._row
-        end = self._course.index_end
+        s, row, end = self._statistics, self._row, self._course.index_end
         if s.has_note[row]:
             self._note(end - timedelta(minutes=2), "index", s.stated[row], s.hedged[row])
         if s.has_image[row]:

@@ -121,8 +121,8 @@ def write_note(
         hedged: [f] true where a finding that is neither is mentioned nevertheless.
         rng: decides the words.
     """
-    pick = _Picker(book, rng)
     notes = world.notes
+    pick = _Picker(book, rng)
     parts: dict[str, list[str]] = {name: [] for name in _Headings.model_fields}
     parts["reason"].append(pick.one(book.reasons))
     for place in ("history", "examination"):
@@ -175,6 +175,8 @@ def as_html(note: str) -> str:
 
 
 class _Picker:
+    """Pick phrases and fill their slots."""
+
     def __init__(self, book: Phrasebook, rng: np.random.Generator) -> None:
         self.book, self.rng = book, rng
 

@@ -69,10 +69,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
     first = simulate(tmp_path / "a", patients=12, seed=3)
     again = simulate(tmp_path / "b", patients=12, seed=3)
-    other = simulate(tmp_path / "c", patients=12, seed=4)
+    simulate(tmp_path / "c", patients=12, seed=4)
     assert first == again
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert other["seed"] == 4
     ours, theirs = contents(tmp_path / "a"), contents(tmp_path / "c")
     assert ours["fhir/Patient.ndjson"] != theirs["fhir/Patient.ndjson"]
     assert not {n for n in ours if n.startswith("dicom")} & set(theirs)
@@ -213,13 +212,9 @@ def test_the_events_oracle_can_be_computed_from_the_written_records(hospital: Pa
         / world.events.age_sd
         for who in people
     ]
-    n = len(people)
-    empty = np.zeros((n, 6), np.int8)
-    taken = {
-        subject(s)
-        for s in read(hospital, "ImagingStudy")
-        if when(s["started"]) <= index[subject(s)][1]
-    }
+    n, empty = len(people), np.zeros((len(people), 6), np.int8)
+    studies = read(hospital, "ImagingStudy")
+    taken = {subject(s) for s in studies if when(s["started"]) <= index[subject(s)][1]}
     statistics = Statistics(
         years=years,
         visited=np.ones(years.shape, bool),
