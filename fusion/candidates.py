@@ -1,0 +1,113 @@
+"""The models that every training fits, simplest first, and what each of them must be able to do."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float64
+
+from fusion.scoring import ALL_MODALITIES
+from ingest.schema import Modality
+from ingest.timeline import Timelines
+
+__all__ = ["CANDIDATES", "Candidate", "Embedder", "candidate_type"]
+
+
+class Embedder(Protocol):
+    """What candidates need of the frozen encoders (`encoders.frozen.FrozenEncoders`)."""
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """Say how text and pixels are prepared and with which weights, as JSON."""
+        ...
+
+    def notes(self, texts: Sequence[str], *, progress: bool = False) -> list[np.ndarray]:
+        """Give each text's tokens, [n d]."""
+        ...
+
+    def images(self, paths: Sequence[Path], *, progress: bool = False) -> list[np.ndarray]:
+        """Give each image's tokens, [n d]."""
+        ...
+
+
+@runtime_checkable
+class Candidate(Protocol):
+    """A model that can be fitted, saved, loaded and asked; a Scorer (`fusion.scoring`)."""
+
+    name: ClassVar[str]
+    """As in CANDIDATES; also the folder under `models/`."""
+
+    tasks: tuple[str, ...]
+
+    @classmethod
+    def fit(
+        cls,
+        *,
+        tasks: tuple[str, ...],
+        train: Timelines,
+        train_labels: np.ndarray,
+        tuning: Timelines,
+        tuning_labels: np.ndarray,
+        encoders: Embedder,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> Self:
+        """Fit on train; tuning is for early stopping alone.
+
+        Labels are [b k] float32 with NaN where the label cannot be known. A task with one class
+        in train gets the base rate; it is not an error.
+        """
+        ...
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        """Give the risk as `fusion.scoring.Scorer` promises.
+
+        A modality that is masked and one that the patient lacks are the same to a model:
+        `score(t, m)` is `score(t.only(m))`.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write the fitted parts as safetensors, JSON or text; the same parts, the same bytes."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path, encoders: Embedder) -> Self:
+        """Read what `save` wrote, without unpickling."""
+        ...
+
+
+CANDIDATES: dict[str, str] = {
+    "prevalence": "fusion.prevalence:PrevalenceCandidate",
+    "events_logistic": "fusion.linear:EventsLogisticCandidate",
+    "events_boosting": "fusion.boosting:EventsBoostingCandidate",
+    "notes_tfidf": "fusion.probes:NotesTfidfCandidate",
+    "notes_embedding": "fusion.probes:NotesEmbeddingCandidate",
+    "images_embedding": "fusion.probes:ImagesEmbeddingCandidate",
+    "average": "fusion.late:AverageCandidate",
+    "stacked": "fusion.late:StackedCandidate",
+    "attention": "fusion.attention:AttentionCandidate",
+}
+"""Name to `module:class`, simplest first: the order that decides between equals. Imported when
+asked for, so that serving a logistic regression does not import torch."""
+
+
+def candidate_type(name: str) -> type[Candidate]:
+    """Import a candidate's class by its name.
+
+    >>> candidate_type("prevalence").name
+    'prevalence'
+    >>> candidate_type("oracle")
+    Traceback (most recent call last):
+    ...
+    ValueError: no candidate is called 'oracle'; there are prevalence, events_logistic, \
+events_boosting, notes_tfidf, notes_embedding, images_embedding, average, stacked, attention
+    """
+    if name not in CANDIDATES:
+        raise ValueError(f"no candidate is called {name!r}; there are {', '.join(CANDIDATES)}")
+    module, _, attribute = CANDIDATES[name].partition(":")
+    return getattr(import_module(module), attribute)

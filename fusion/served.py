@@ -1,0 +1,123 @@
+"""Serve what was trained: calibrated scores from a sealed run directory."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+
+from fusion.calibration import Calibrator
+from fusion.candidates import Candidate, Embedder, candidate_type
+from fusion.rows import drop_codes
+from fusion.run import read_json, verify_run
+from fusion.scoring import ALL_MODALITIES, Scorer
+from fusion.train import frozen_encoders
+from ingest.errors import RunError
+from ingest.schema import Modality
+from ingest.timeline import Timelines
+
+__all__ = ["ServedRun"]
+
+
+class ServedRun:
+    """Score timelines with each task's calibrated champion; a Scorer.
+
+    The hashes of all fitted files are checked once, when it is made; a model is read when it is
+    first asked.
+    """
+
+    tasks: tuple[str, ...]
+    prevalence: dict[str, float]
+    """Each task's base rate among the rows that the models were fitted on."""
+
+    exclude_codes: tuple[str, ...]
+    """Codes that no model sees, whoever hands over the timelines."""
+
+    def __init__(self, run: Path, *, cache: Path | None = None, encoders: Embedder | None = None):
+        """Check and open a run.
+
+        Args:
+            run: the directory that `fusion.train` wrote.
+            cache: where frozen tokens are kept; nowhere by default.
+            encoders: those that the run was trained with; the embedded ones by default.
+
+        Raises:
+            RunError: a file is missing or was changed.
+        """
+        verify_run(run)
+        config = read_json(run / "run.json")
+        self.run = run
+        self.tasks = tuple(config["tasks"])
+        self.prevalence = config["prevalence"]
+        self.exclude_codes = tuple(config["exclude_codes"])
+        self.names: tuple[str, ...] = tuple(config["candidates"])
+        self._champions = read_json(run / "champion.json")["tasks"]
+        self._calibration = read_json(run / "calibration.json")
+        self._models: dict[str, Candidate] = {}
+        self._encoders = encoders or frozen_encoders(cache)
+        found, stated = self._encoders.preprocessing, config["preprocessing"]
+        if found != stated:
+            differing = sorted(
+                name for name in found.keys() | stated.keys() if found.get(name) != stated.get(name)
+            )
+            raise RunError(
+                f"{run} was trained with another encoder of {', '.join(differing)}; "
+                "give the encoders that it was trained with"
+            )
+
+    def champion(self, task: str) -> str:
+        """Name the model that serves a task."""
+        if task not in self._champions:
+            raise ValueError(f"task must be one of {', '.join(self.tasks)}; got {task!r}")
+        return self._champions[task]["model"]
+
+    def why(self, task: str) -> str:
+        """Say in one line which model serves a task, and why."""
+        self.champion(task)
+        return self._champions[task]["why"]
+
+    def threshold(self, task: str, name: str | None = None) -> float:
+        """Give the threshold of a model (the champion by default): set without held-out rows."""
+        return self._calibration[task][name or self.champion(task)]["threshold"]
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        """Give each task's risk from its champion, calibrated."""
+        risks = np.empty((len(timelines), len(self.tasks)))
+        for name in sorted({self.champion(task) for task in self.tasks}):
+            mine = [i for i, task in enumerate(self.tasks) if self.champion(task) == name]
+            risks[:, mine] = self.scorer(name).score(timelines, modalities)[:, mine]
+        return risks
+
+    def scorer(self, name: str) -> Scorer:
+        """Give any of the run's models, calibrated."""
+        if name not in self.names:
+            raise ValueError(f"model must be one of {', '.join(self.names)}; got {name!r}")
+        if name not in self._models:
+            folder = self.run / "models" / name
+            self._models[name] = candidate_type(name).load(folder, self._encoders)
+        calibrators = [Calibrator.from_json(self._calibration[t][name]) for t in self.tasks]
+        return _Calibrated(self._models[name], calibrators, self.exclude_codes)
+
+
+class _Calibrated:
+    def __init__(
+        self, model: Candidate, calibrators: list[Calibrator], exclude_codes: tuple[str, ...]
+    ):
+        self.tasks = model.tasks
+        self._model = model
+        self._calibrators = calibrators
+        self._exclude_codes = exclude_codes
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        timelines = drop_codes(timelines, self._exclude_codes)
+        risks = self._model.score(timelines, modalities)
+        if not np.isfinite(risks).all():
+            raise RunError(
+                f"{self._model.name} gives no number for {int((~np.isfinite(risks)).sum())} of "
+                f"{risks.size} risks: its weights do not fit the installed code; train again"
+            )
+        columns = [fit.apply(risks[:, i]) for i, fit in enumerate(self._calibrators)]
+        return np.stack(columns, axis=1)

@@ -1,0 +1,165 @@
+"""Train one fusion model with the transformers Trainer: early stopping, the best weights kept.
+
+The rows are already encoded, so an epoch is seconds; the best weights are held in memory and the
+Trainer's own checkpoints are off (on two cores, writing them took as long as an epoch).
+"""
+
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from fusion.model import RiskModel, masked_loss
+from fusion.parts import Parts, collate
+
+__all__ = ["TrainingConfig", "train_member", "tuning_loss"]
+
+_ROWS_A_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Choose how the fusion model is trained."""
+
+    epochs: int = 40
+    """At most; early stopping ends it sooner."""
+
+    patience: int = 6
+    """Epochs without a better log-loss on tuning before it stops."""
+
+    batch: int = 64
+    """Rows a step."""
+
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.05
+    warmup_share: float = 0.1
+    """Share of all steps over which the learning rate rises."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.patience < 1 or self.batch < 1:
+            raise ValueError(
+                "epochs, patience and batch must be at least 1; got "
+                f"epochs={self.epochs}, patience={self.patience}, batch={self.batch}"
+            )
+
+
+def train_member(
+    model: RiskModel,
+    train: Parts,
+    tuning: Parts,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    progress: str | None = None,
+) -> RiskModel:
+    """Train a model in place and give it back with the weights that were best on tuning.
+
+    Args:
+        model: what to train; it ends on the CPU.
+        train: labelled parts.
+        tuning: labelled parts; where no label is known in them, the last weights are kept.
+        config: how.
+        seed: of the order of rows, of dropout and of hidden modalities.
+        progress: what to call the bar on stderr; None shows none.
+    """
+    steps = config.epochs * -(-len(train) // config.batch)
+    keep = _KeepBest(tuning, config)
+    with (
+        tempfile.TemporaryDirectory(prefix="medweave-") as folder,
+        _own_randomness(),
+        tqdm(total=config.epochs, desc=progress, disable=progress is None) as bar,
+    ):
+        keep.bar = bar
+        arguments = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=config.epochs,
+            per_device_train_batch_size=config.batch,
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            warmup_steps=int(config.warmup_share * steps),
+            lr_scheduler_type="cosine",
+            max_grad_norm=1.0,
+            eval_strategy="no",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            dataloader_pin_memory=False,
+            seed=seed,
+            data_seed=seed,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=train,
+            data_collator=collate,
+            callbacks=[keep],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    if keep.best is not None:
+        model.load_state_dict(keep.best)
+    return model.to("cpu").eval()
+
+
+def tuning_loss(model: RiskModel, parts: Parts) -> float | None:
+    """Give the mean log-loss over the known labels; None where there is none."""
+    if parts.labels is None or not np.isfinite(parts.labels).any():
+        return None
+    training = model.training
+    model.eval()
+    logits = []
+    with torch.no_grad():
+        for start in range(0, len(parts), _ROWS_A_BATCH):
+            batch = parts.batch(range(start, min(start + _ROWS_A_BATCH, len(parts))))
+            batch.pop("labels")
+            batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            logits.append(model(**batch).logits.float().cpu())
+    model.train(training)
+    return float(masked_loss(torch.cat(logits), torch.from_numpy(parts.labels)))
+
+
+class _KeepBest(TrainerCallback):
+    """Look at tuning after each epoch, keep the best weights, stop when they stay the best."""
+
+    def __init__(self, tuning: Parts, config: TrainingConfig):
+        self.tuning, self.config = tuning, config
+        self.best: dict[str, Tensor] | None = None
+        self.losses: list[float] = []
+        self.bar: tqdm | None = None
+
+    def on_epoch_end(self, args, state, control, model=None, **_: object) -> None:
+        """Judge the epoch."""
+        loss = tuning_loss(model, self.tuning)
+        if self.bar is not None:
+            self.bar.update()
+        if loss is None:
+            return
+        if not self.losses or loss < min(self.losses):
+            self.best = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+        self.losses.append(loss)
+        if len(self.losses) - int(np.argmin(self.losses)) > self.config.patience:
+            control.should_training_stop = True
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Put Python's, NumPy's and torch's random states back: the Trainer sets all of them."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what Trainer sets
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
