@@ -1,0 +1,144 @@
+"""Images to tokens: a timm backbone whose feature maps are pooled to a few patches.
+
+An X-ray is grey: it is repeated in three channels, scaled so that its longer side fits, padded with
+black to a square (stretching it would change the width of a heart), and brought to mean and
+standard deviation 0.5. The last two scales of the backbone are pooled to `grid` x `grid` patches
+and joined, so that a token says both what is there and how it looks; the order of the tokens is
+the place in the image, row by row from the top left.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from encoders.tokens import Tokens
+from ingest.errors import InputError, LimitError
+
+__all__ = ["ImageConfig", "ImageEncoder", "Pixels", "read_image"]
+
+_PIXELS_AT_MOST = 80_000_000  # the largest digital films have some 20 million
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig:
+    """Choose the image backbone and how an image is prepared for it."""
+
+    weights: str | None = None
+    """A timm name, or a local directory as timm's `local-dir:` reads it; None is the embedded
+    tf_efficientnet_lite0."""
+
+    size_px: int = 224
+    """Side of the square that the backbone sees."""
+
+    grid: int = 4
+    """Patches a side: an image gives `grid * grid` tokens."""
+
+    scales: int = 2
+    """How many of the backbone's last feature maps are joined."""
+
+    mean: float = 0.5
+    """Taken off the pixels, which run from 0 to 1."""
+
+    std: float = 0.5
+    """Divides the pixels."""
+
+    def __post_init__(self) -> None:
+        if self.grid < 1 or self.scales < 1 or self.std <= 0:
+            raise ValueError(
+                "grid and scales must be at least 1 and std above 0; got "
+                f"grid={self.grid}, scales={self.scales}, std={self.std}"
+            )
+        if self.size_px < 32 * self.grid // 2 or self.size_px % 32:
+            raise ValueError(
+                "size_px must be a multiple of 32 with at least half a cell of the last map a "
+                f"patch; got size_px={self.size_px}, grid={self.grid}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """Hold `b` images, prepared."""
+
+    values: Float[Tensor, "b c h w"]
+
+    time: Float[Tensor, " b"]
+    """Days before the prediction time."""
+
+
+class ImageEncoder(nn.Module):
+    """Read prepared images; `encoders.build.build_encoder` makes one from an ImageConfig."""
+
+    def __init__(self, config: ImageConfig, backbone: nn.Module):
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        channels = [stage["num_chs"] for stage in backbone.feature_info]
+        self.width = int(sum(channels[-config.scales :]))
+
+    def forward(self, part: Pixels) -> Tokens:
+        """Give `grid * grid` tokens an image."""
+        maps = self.backbone.forward_intermediates(
+            part.values, indices=self.config.scales, intermediates_only=True
+        )
+        pooled = torch.cat([F.adaptive_avg_pool2d(m, self.config.grid) for m in maps], dim=1)
+        values = pooled.flatten(2).transpose(1, 2).contiguous()
+        b, n, _ = values.shape
+        return Tokens(
+            values=values,
+            seen=torch.ones((b, n), dtype=torch.bool, device=values.device),
+            time=part.time[:, None].expand(b, n),
+        )
+
+    def prepare(self, images: list[UInt8[np.ndarray, "h w"]], device: str = "cpu") -> Pixels:
+        """Put square grey images (of `read_image`) into one batch."""
+        grey = torch.from_numpy(np.stack(images)).to(device).float().div_(255.0)
+        grey = (grey - self.config.mean) / self.config.std
+        values = grey[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        return Pixels(values=values, time=torch.zeros(len(images), device=device))
+
+
+def read_image(path: Path, size_px: int) -> UInt8[np.ndarray, "h w"]:
+    """Read an image as grey, scaled to fit a square of `size_px` and padded with black.
+
+    Raises:
+        InputError: the file is missing or is no image.
+        LimitError: it has more pixels than any film.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > _PIXELS_AT_MOST:
+                raise LimitError(
+                    f"{path.name} has {image.width} x {image.height} pixels; "
+                    f"at most {_PIXELS_AT_MOST:,} are read"
+                )
+            scale = size_px / max(image.width, image.height)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            image.draft("L", size)
+            grey = _grey(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    except Image.DecompressionBombError:
+        raise LimitError(f"{path.name} has over {_PIXELS_AT_MOST:,} pixels") from None
+    except FileNotFoundError:
+        raise InputError(f"the image {path.name} is not there") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(
+            f"{path.name} cannot be read as an image ({type(error).__name__})"
+        ) from None
+    square = np.zeros((size_px, size_px), dtype=np.uint8)
+    top, left = (size_px - size[1]) // 2, (size_px - size[0]) // 2
+    square[top : top + size[1], left : left + size[0]] = np.asarray(grey)
+    return square
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits: Pillow's own conversion would clip at 255
+        deep = np.asarray(image, dtype=np.float32)
+        low, high = float(deep.min()), float(deep.max())
+        scaled = (deep - low) * (255.0 / max(high - low, 1.0))
+        return Image.fromarray(scaled.astype(np.uint8))
+    return image if image.mode == "L" else image.convert("L")
