@@ -142,7 +142,10 @@ def test_no_text_is_lost_in_either_theme(visit: Visit) -> None:
         assert faint == [], theme
         backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         page.click("#mw-theme")
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != backgrounds[-1]
+        page.wait_for_function(
+            "before => getComputedStyle(document.body).backgroundColor !== before",
+            arg=backgrounds[-1],
+        )
     assert len(set(backgrounds)) == 2
 
 

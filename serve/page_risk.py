@@ -1,0 +1,175 @@
+"""The risks: a number and a bar against the base rate, and what each modality contributed."""
+
+import math
+
+from serve.page_codes import esc
+from serve.prediction import Contribution, TaskRisk
+from serve.texts import TASKS, TEXTS, Language, say
+
+__all__ = ["percent", "risk_card", "scale_top"]
+
+_TOPS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+_METRICS = ("auroc", "auprc", "brier", "ece")
+
+
+def risk_card(risk: TaskRisk, language: Language) -> str:
+    """Show one task's risk as HTML."""
+    task = risk.task
+    title, description = task.title, task.description
+    if language == "zh" and task.name in TASKS:
+        title, description = TASKS[task.name]
+    top = scale_top(risk.risk, task.base_rate)
+    horizon = (
+        f'<span class="mw-chip">{esc(say(language, "within_days", days=f"{task.horizon_days:g}"))}'
+        "</span>"
+        if task.horizon_days
+        else ""
+    )
+    concurrent = (
+        f'<p class="mw-remark">{esc(say(language, "concurrent"))}</p>' if task.concurrent else ""
+    )
+    not_asked = "" if risk.asked else f'<p class="mw-remark">{esc(say(language, "not_asked"))}</p>'
+    return f"""
+<article class="mw-card mw-risk">
+  <div class="mw-risk-head">
+    <h2>{esc(title)} {horizon}</h2>
+    {f'<p class="mw-soft">{esc(description)}</p>' if description else ""}
+    {concurrent}{not_asked}
+  </div>
+  <div class="mw-risk-number">
+    <div class="mw-big" data-risk="{risk.risk:.6f}">{esc(percent(risk.risk))}</div>
+    <div class="mw-soft">{esc(_times_base(risk, language))}</div>
+    {_bar(risk, top, language)}
+  </div>
+  <div class="mw-parts">
+    <h3>{esc(say(language, "contributions"))}</h3>
+    {_contributions(risk, language)}
+  </div>
+  <footer class="mw-model">{_model(risk, language)}</footer>
+</article>"""
+
+
+def percent(risk: float) -> str:
+    """Write a risk as a percentage, never as 0% or 100%.
+
+    >>> percent(0.2346), percent(0.00004), percent(0.99996), percent(0.9994)
+    ('23.5%', '<0.1%', '>99.9%', '99.9%')
+    """
+    if risk < 0.0005:
+        return "<0.1%"
+    if risk > 0.9995:
+        return ">99.9%"
+    return f"{100 * risk:.1f}%"
+
+
+def scale_top(*risks: float) -> float:
+    """Choose where the bar ends, so that small risks can be told apart.
+
+    >>> scale_top(0.012, 0.004), scale_top(0.2, 0.14), scale_top(0.8, 0.1)
+    (0.02, 0.25, 1.0)
+    """
+    return next((top for top in _TOPS if max(risks) <= 0.9 * top), 1.0)
+
+
+def _times_base(risk: TaskRisk, language: Language) -> str:
+    if risk.task.base_rate <= 0:
+        return ""
+    times = risk.risk / risk.task.base_rate
+    if 0.95 < times < 1.05:
+        return say(language, "about_base")
+    return say(language, "times_base", times=f"{times:.1f}" if times < 10 else f"{times:.0f}")
+
+
+def _bar(risk: TaskRisk, top: float, language: Language) -> str:
+    base = risk.task.base_rate
+    words = say(
+        language,
+        "risk_bar",
+        risk=percent(risk.risk),
+        base=percent(base),
+        top=f"{100 * top:g}%",
+    )
+    return f"""
+<div class="mw-bar" role="img" aria-label="{esc(words)}">
+  <div class="mw-bar-fill" style="width:{_share(risk.risk, top)}%"></div>
+  <div class="mw-bar-base" style="left:{_share(base, top)}%"></div>
+</div>
+<div class="mw-bar-ends mw-soft" aria-hidden="true">
+  <span>0</span><span>{100 * top:g}%</span>
+</div>
+<p class="mw-base"><i></i>{esc(say(language, "base_rate"))} {esc(percent(base))}</p>"""
+
+
+def _contributions(risk: TaskRisk, language: Language) -> str:
+    largest = max((abs(c.risk) for c in risk.contributions), default=0.0)
+    reach = max(largest, 0.01)  # under a point of risk, a bar must not look like much
+    rows = "".join(_contribution(c, reach, language) for c in risk.contributions)
+    hint = say(
+        language,
+        "contributions_hint",
+        start=percent(risk.nothing_known),
+        end=percent(risk.risk),
+    )
+    return f'<dl class="mw-shares">{rows}</dl><p class="mw-soft mw-small">{esc(hint)}</p>'
+
+
+def _contribution(part: Contribution, reach: float, language: Language) -> str:
+    name = say(language, f"modality_{part.modality}")
+    if not part.present:
+        value, bar, title = say(language, "none_on_record"), "", ""
+    elif math.isclose(part.risk, 0, abs_tol=1e-9):
+        value, bar, title = say(language, "no_difference"), "", ""
+    else:
+        value = say(language, "points", value=_signed(100 * part.risk))
+        title = say(language, "log_odds", value=_signed(part.log_odds, 2))
+        side = "up" if part.risk > 0 else "down"
+        bar = f'<i class="mw-{side}" style="width:{50 * abs(part.risk) / reach:.1f}%"></i>'
+    soft = "" if bar else " mw-soft"
+    return (
+        f'<div class="mw-share" data-modality="{esc(part.modality)}" title="{esc(title)}">'
+        f'<dt>{esc(name)}</dt><dd class="mw-share-bar" aria-hidden="true">{bar}</dd>'
+        f'<dd class="mw-share-value{soft}">{esc(value)}</dd></div>'
+    )
+
+
+def _model(risk: TaskRisk, language: Language) -> str:
+    task = risk.task
+    # The line that training prints begins with what stands before it here.
+    why = task.why.removeprefix(f"{task.name}: ").removeprefix(f"{task.champion} serves ")
+    words = (
+        f"<strong>{esc(say(language, 'model'))}:</strong> "
+        f'<span class="mw-name">{esc(_model_name(task.champion, language))}</span> '
+        f'<span class="mw-soft" lang="en">{esc(why)}</span>'
+    )
+    if task.evaluation is None:
+        return f'<p>{words}</p><p class="mw-soft">{esc(say(language, "not_evaluated"))}</p>'
+    shown = []
+    for name in _METRICS:
+        metric = task.evaluation["metrics"].get(name)
+        if metric and metric.get("value") is not None:
+            numbers = say(
+                language,
+                "interval",
+                value=f"{metric['value']:.2f}",
+                low=f"{metric['low']:.2f}" if metric.get("low") is not None else "?",
+                high=f"{metric['high']:.2f}" if metric.get("high") is not None else "?",
+            )
+            shown.append(f"{say(language, name)} {numbers}")
+    rows = say(language, "held_out", n=task.evaluation["n"], positives=task.evaluation["positives"])
+    return f'<p>{words}</p><p class="mw-soft">{esc(rows)} {esc("; ".join(shown))}</p>'
+
+
+def _model_name(name: str, language: Language) -> str:
+    return say(language, f"model_{name}") if f"model_{name}" in TEXTS else name.replace("_", " ")
+
+
+def _share(value: float, top: float) -> str:
+    return f"{100 * min(max(value / top, 0), 1):.2f}"
+
+
+def _signed(value: float, digits: int = 1) -> str:
+    """Write a number with a sign that is as wide as a plus."""
+    rounded = round(value, digits)
+    if rounded == 0:
+        return f"{0:.{digits}f}"
+    return f"{'+' if rounded > 0 else '−'}{abs(rounded):.{digits}f}"

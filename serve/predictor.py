@@ -1,0 +1,368 @@
+"""A run and a store in, a prediction with its reasons out. Knows nothing of the web.
+
+Whoever shows or sends a risk (the page, the command line, later the HTTP API) asks this.
+"""
+
+import io
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from jaxtyping import Float64
+from PIL import Image
+from tqdm import tqdm
+
+from fusion.rows import drop_codes
+from fusion.run import read_json
+from fusion.scoring import ALL_MODALITIES, Scorer
+from fusion.served import ServedRun
+from fusion.shapley import shapley
+from ingest.cohort import prediction_times
+from ingest.errors import InputError, StoreError
+from ingest.schema import SPLITS, Modality
+from ingest.store import RecordStore
+from ingest.task import read_task
+from ingest.timeline import Timelines
+from serve.prediction import (
+    DAYS_A_YEAR,
+    Contribution,
+    Picture,
+    Prediction,
+    TaskInfo,
+    TaskRisk,
+)
+from serve.upload import UploadError, UploadLimits, uploaded_store
+
+__all__ = ["Predictor"]
+
+PICTURES = 24
+"""Images that a prediction carries along, the latest ones."""
+
+PICTURE_PX = 640
+"""Longest side of a carried image: what a page shows, not what the model saw."""
+
+ROWS_AT_ONCE = 512
+"""Rows scored together in a table: bounds memory, changes no risk."""
+
+
+class Predictor:
+    """Answer for one run, with patients from one store (or none: uploads only).
+
+    Raises:
+        RunError: the run is missing, damaged or was changed since it was sealed.
+        StoreError: the store is missing or damaged.
+    """
+
+    def __init__(self, run: Path, store: Path | None = None):
+        self.run = run
+        self.store = store
+        self.served = ServedRun(run)
+        self.tasks = tuple(self._task(name) for name in self.served.tasks)
+        self._records = RecordStore(store) if store is not None else None
+        self._descriptions = _descriptions(self._records) if self._records else {}
+        self._patients: dict[str, pd.DataFrame] = {}
+        # A store's connection and a model's cache serve one thread at a time; a page has many.
+        self._lock = threading.RLock()
+
+    def patients(self, split: str = "held_out") -> pd.DataFrame:
+        """List subject_id, prediction_time and tasks (names, joined by commas) of a split.
+
+        Sorted by subject and time; empty without a store.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+        with self._lock:
+            return self._patients_of(split)
+
+    def _patients_of(self, split: str) -> pd.DataFrame:
+        if split not in self._patients:
+            splits = pq.read_table(self.run / "splits.parquet").to_pandas()
+            ids = splits.loc[splits["split"] == split, "subject_id"].tolist()
+            self._patients[split] = self._moments(self.store, ids)
+        return self._patients[split]
+
+    def predict(self, subject_id: int, at: datetime | pd.Timestamp | None = None) -> Prediction:
+        """Predict every task for one subject, at a time or at the latest that a task asks at.
+
+        Raises:
+            InputError: the store knows nothing of the subject by then, or no task asks about it.
+        """
+        records = self._open_records()
+        moments = self._moments(self.store, [subject_id])
+        if at is None:
+            if moments.empty:
+                raise InputError(f"no task asks about subject {subject_id}; give a time with `at`")
+            time = moments["prediction_time"].max()
+        else:
+            time = _utc(at)
+        with self._lock:
+            return self._predict(records, subject_id, time, moments, self._descriptions)
+
+    def summarize(self, index: pd.DataFrame) -> pd.DataFrame:
+        """Give age_years, sex, and the counts of events, notes and images known at each row."""
+        with self._lock:
+            timelines = self._open_records().timelines(index)
+        events = timelines.events
+        born = events[events["code"] == "MEDS_BIRTH"].drop_duplicates("row").set_index("row")
+        sex = events[events["code"].str.startswith("GENDER//")].drop_duplicates("row")
+        sex = sex.set_index("row")["code"].str.removeprefix("GENDER//")
+        rows = pd.RangeIndex(len(index))
+        counts = events.groupby(["row", "modality"]).size().unstack(fill_value=0)
+        summary = counts.reindex(index=rows, columns=[str(m) for m in Modality], fill_value=0)
+        summary["age_years"] = (born["days_before"] / DAYS_A_YEAR).reindex(rows)
+        summary["sex"] = sex.reindex(rows)
+        return summary
+
+    def predict_table(
+        self, at: datetime | pd.Timestamp | None = None, *, progress: bool = False
+    ) -> pd.DataFrame:
+        """Give a row for each subject, task and prediction time: its risk.
+
+        Without `at`, at every time that the task asks at, whether or not its outcome is known yet;
+        with it, every subject of whom anything was known by then.
+        """
+        records = self._open_records()
+        parts = []
+        for number, task in enumerate(self.tasks):
+            index = (
+                prediction_times(self.store, self._task_file(task.name))
+                if at is None
+                else self._known_by(records, _utc(at))
+            )
+            risks = self._score_in_parts(records, index, number, task.name, progress)
+            parts.append(
+                index[["subject_id", "prediction_time"]].assign(task=task.name, risk=risks)
+            )
+        columns = ["subject_id", "task", "prediction_time", "risk"]
+        return pd.concat(parts)[columns].reset_index(drop=True)
+
+    def predict_upload(
+        self,
+        files: Sequence[Path],
+        *,
+        timezone: str = "UTC",
+        limits: UploadLimits | None = None,
+    ) -> Prediction:
+        """Predict for the one patient that the files hold; nothing of them is kept.
+
+        At the latest time that a task asks at; where none does, at the record's last event.
+
+        Raises:
+            UploadError: no patient, several, or files that are no FHIR.
+            LimitError: over a cap on files, bytes, memory or time.
+        """
+        with uploaded_store(files, limits, timezone=timezone) as uploaded, self._lock:
+            records = RecordStore(uploaded.store)
+            known = _known(records)
+            if known.empty:
+                raise UploadError("error_nobody", "the upload holds no dated event")
+            subject_id, last = int(known["subject_id"].iloc[0]), known["last"].iloc[0]
+            moments = self._moments(uploaded.store, [subject_id])
+            time = last if moments.empty else moments["prediction_time"].max()
+            return self._predict(
+                records,
+                subject_id,
+                pd.Timestamp(time),
+                moments,
+                {**self._descriptions, **_descriptions(records)},
+                uploaded=(uploaded.images_unused, uploaded.quarantined),
+            )
+
+    def _predict(
+        self,
+        records: RecordStore,
+        subject_id: int,
+        time: pd.Timestamp,
+        moments: pd.DataFrame,
+        descriptions: Mapping[str, str],
+        uploaded: tuple[int, int] | None = None,
+    ) -> Prediction:
+        index = pd.DataFrame({"subject_id": [subject_id], "prediction_time": [time]}).astype(
+            {"subject_id": "int64", "prediction_time": "datetime64[us]"}
+        )
+        # Codes that no model sees must not be shown as if they had been used either.
+        timeline = drop_codes(records.timelines(index), self.served.exclude_codes)
+        if timeline.events["time"].isna().all():
+            raise InputError(f"nothing is known of subject {subject_id} by {time}")
+        here = moments.loc[moments["prediction_time"] == time, "tasks"]
+        asked = set(",".join(here).split(","))
+        scorer = _Remembered(self.served, timeline)
+        return Prediction(
+            subject_id=None if uploaded else subject_id,
+            prediction_time=time,
+            risks=tuple(
+                self._task_risk(scorer, timeline, number, task.name in asked)
+                for number, task in enumerate(self.tasks)
+            ),
+            missing=tuple(m for m in Modality if not timeline.has(m)[0]),
+            timeline=timeline,
+            pictures=_pictures(timeline, records),
+            descriptions=descriptions,
+            images_unused=uploaded[0] if uploaded else 0,
+            quarantined=uploaded[1] if uploaded else 0,
+        )
+
+    def _task_risk(
+        self, scorer: "_Remembered", timeline: Timelines, number: int, asked: bool
+    ) -> TaskRisk:
+        log_odds = shapley(scorer, timeline, number).values[0]
+        risk = shapley(_OnRiskScale(scorer), timeline, number).values[0]
+        present = {m: bool(timeline.has(m)[0]) for m in Modality}
+        return TaskRisk(
+            task=self.tasks[number],
+            risk=float(scorer.score(timeline)[0, number]),
+            nothing_known=float(scorer.score(timeline, frozenset())[0, number]),
+            contributions=tuple(
+                Contribution(
+                    modality=m, present=present[m], log_odds=float(log_odds[i]), risk=float(risk[i])
+                )
+                for i, m in enumerate(Modality)
+            ),
+            asked=asked,
+        )
+
+    def _moments(self, store: Path | None, subject_ids: Sequence[int]) -> pd.DataFrame:
+        """Join the prediction times of all tasks: subject_id, prediction_time, tasks."""
+        parts = []
+        if store is not None and len(subject_ids):
+            for task in self.tasks:
+                found = prediction_times(store, self._task_file(task.name), list(subject_ids))
+                parts.append(found[["subject_id", "prediction_time"]].assign(tasks=task.name))
+        if not parts:
+            return pd.DataFrame({"subject_id": [], "prediction_time": [], "tasks": []}).astype(
+                {"subject_id": "int64", "prediction_time": "datetime64[us]", "tasks": "str"}
+            )
+        keys = ["subject_id", "prediction_time"]
+        joined = pd.concat(parts).groupby(keys, as_index=False)["tasks"].agg(",".join)
+        return joined.sort_values(keys).reset_index(drop=True)
+
+    def _known_by(self, records: RecordStore, time: pd.Timestamp) -> pd.DataFrame:
+        known = _known(records, time)
+        subjects = known[["subject_id"]].copy()
+        subjects["prediction_time"] = pd.Series([time] * len(subjects), dtype="datetime64[us]")
+        return subjects
+
+    def _score_in_parts(
+        self, records: RecordStore, index: pd.DataFrame, number: int, name: str, progress: bool
+    ) -> Float64[np.ndarray, " b"]:
+        starts = range(0, len(index), ROWS_AT_ONCE)
+        risks = [
+            self.served.score(
+                records.timelines(index.iloc[s : s + ROWS_AT_ONCE].reset_index(drop=True))
+            )[:, number]
+            for s in tqdm(starts, desc=f"predict {name}", disable=not progress)
+        ]
+        return np.concatenate(risks) if risks else np.empty(0)
+
+    def _open_records(self) -> RecordStore:
+        if self._records is None:
+            raise StoreError("no record store was given, so there is no subject to predict for")
+        return self._records
+
+    def _task_file(self, name: str) -> Path:
+        return self.run / "tasks" / f"{name}.yaml"
+
+    def _task(self, name: str) -> TaskInfo:
+        task = read_task(self._task_file(name))
+        length = task.label_length
+        champion = self.served.champion(name)
+        return TaskInfo(
+            name=name,
+            title=task.settings.title or name.replace("_", " "),
+            description=" ".join(task.settings.description.split()),
+            horizon_days=task.settings.horizon_days or (length.days if length else None),
+            concurrent=task.settings.concurrent,
+            base_rate=float(self.served.prevalence[name]),
+            champion=champion,
+            why=self.served.why(name),
+            evaluation=_evaluation(self.run, name, champion),
+        )
+
+
+class _Remembered:
+    """Score each subset of modalities once: 8 subsets serve the Shapley values of all tasks."""
+
+    def __init__(self, scorer: Scorer, timeline: Timelines):
+        self.tasks = scorer.tasks
+        self._scorer = scorer
+        self._timeline = timeline
+        self._scores: dict[frozenset[Modality], Float64[np.ndarray, "b k"]] = {}
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        if timelines is not self._timeline:
+            return self._scorer.score(timelines, modalities)
+        if modalities not in self._scores:
+            self._scores[modalities] = self._scorer.score(timelines, modalities)
+        return self._scores[modalities]
+
+
+class _OnRiskScale:
+    """Make the logit of the score the risk itself: Shapley values then come in points of risk."""
+
+    def __init__(self, scorer: Scorer):
+        self.tasks = scorer.tasks
+        self._scorer = scorer
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        return 1 / (1 + np.exp(-self._scorer.score(timelines, modalities)))
+
+
+def _evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None:
+    if not (run / "metrics.json").is_file():
+        return None
+    metrics = read_json(run / "metrics.json")
+    found = metrics.get("tasks", {}).get(task)
+    if metrics.get("split") != "held_out" or not found or champion not in found["models"]:
+        return None
+    return {
+        "n": found["n"],
+        "positives": found["positives"],
+        "metrics": found["models"][champion],
+    }
+
+
+def _descriptions(records: RecordStore) -> dict[str, str]:
+    codes = records.codes()
+    named = codes[codes["description"].notna()]
+    return dict(zip(named["code"], named["description"], strict=True))
+
+
+def _known(records: RecordStore, by: pd.Timestamp | None = None) -> pd.DataFrame:
+    """List the subjects of whom anything dated is known (by a time), with the `last` such time."""
+    events = records.events().filter("time IS NOT NULL")
+    if by is not None:
+        events = events.filter(f"time <= TIMESTAMP '{by.isoformat(sep=' ')}'")
+    return events.aggregate("subject_id, max(time) AS last", "subject_id").order("subject_id").df()
+
+
+def _pictures(timeline: Timelines, records: RecordStore) -> tuple[Picture, ...]:
+    images = timeline.part(Modality.IMAGES).tail(PICTURES)
+    return tuple(_read_pictures(images, records))
+
+
+def _read_pictures(images: pd.DataFrame, records: RecordStore) -> Iterator[Picture]:
+    for event in images.itertuples():
+        path = records.image_path(event.image) if isinstance(event.image, str) else None
+        png = None
+        if path is not None and path.is_file():
+            with Image.open(path) as image:
+                image.thumbnail((PICTURE_PX, PICTURE_PX))
+                buffer = io.BytesIO()
+                image.save(buffer, "PNG")
+                png = buffer.getvalue()
+        yield Picture(code=str(event.code), time=pd.Timestamp(event.time), png=png)
+
+
+def _utc(time: datetime | pd.Timestamp) -> pd.Timestamp:
+    """Take a time without zone as UTC."""
+    moment = pd.Timestamp(time)
+    return moment if moment.tzinfo is None else moment.tz_convert("UTC").tz_localize(None)

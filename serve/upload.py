@@ -1,0 +1,164 @@
+"""One person's upload goes the way of every record: ingested into a store, in a limited process.
+
+Caps on kinds, count and bytes are checked before anything is read. The rest (parsing of JSON and
+DICOM, decoding, projection) happens in a child process with a limit on memory, time and the size
+of what it may write. File names are replaced by numbers, since they can carry a patient's name.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fusion.run import read_json
+from ingest.build import ingest
+from ingest.errors import InputError, LimitError, StoreError
+from ingest.limits import Caps, LimitedChild
+
+__all__ = ["UploadError", "UploadLimits", "Uploaded", "ingest_upload", "uploaded_store"]
+
+KINDS = frozenset({".json", ".ndjson", ".dcm"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadLimits:
+    """Bound what one upload may be and may take."""
+
+    files: int = 32
+    """Files in one upload."""
+
+    file_bytes: int = 32 * 2**20
+    """Bytes of one file."""
+
+    total_bytes: int = 64 * 2**20
+    """Bytes of all files together."""
+
+    memory_bytes: int = 4 * 2**30
+    """Address space of the child; DuckDB and its threads reserve more than they touch."""
+
+    seconds: float = 120.0
+    """Wall-clock time for the whole upload."""
+
+    written_bytes: int = 512 * 2**20
+    """The largest file that the child may write."""
+
+    def __post_init__(self) -> None:
+        if self.file_bytes > self.total_bytes:
+            raise ValueError(
+                "file_bytes must not exceed total_bytes; "
+                f"got file_bytes={self.file_bytes}, total_bytes={self.total_bytes}"
+            )
+
+
+class UploadError(InputError):
+    """An upload that cannot be used; `key` names the sentence that a person is shown."""
+
+    def __init__(self, key: str, message: str):
+        super().__init__(message)
+        self.key = key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploaded:
+    """Hold a store of one patient, made of an upload."""
+
+    store: Path
+    """The record store; it is deleted when `uploaded_store` ends."""
+
+    images_unused: int
+    """Uploaded images that are not in the store: they joined no patient or were unreadable."""
+
+    quarantined: int
+    """Records of the other files that could not be read."""
+
+
+@contextlib.contextmanager
+def uploaded_store(
+    files: Sequence[Path], limits: UploadLimits | None = None, *, timezone: str = "UTC"
+) -> Iterator[Uploaded]:
+    """Ingest one patient's files into a store that exists as long as the context.
+
+    Raises:
+        UploadError: no file of a kind that is read, no patient, or several.
+        LimitError: over a cap on files, bytes, memory or time.
+    """
+    limits = limits or UploadLimits()
+    _check_caps(files, limits)
+    with tempfile.TemporaryDirectory(prefix="medweave-upload-") as name:
+        place = Path(name)
+        incoming = place / "incoming"
+        incoming.mkdir()
+        for number, file in enumerate(files, 1):
+            shutil.copyfile(file, incoming / f"{number}{file.suffix.lower()}")
+        caps = Caps(memory_bytes=limits.memory_bytes, seconds=limits.seconds)
+        with LimitedChild("serve.upload:ingest_upload", caps) as child:
+            told, _ = child.call(
+                place=str(place), written_bytes=limits.written_bytes, timezone=timezone
+            )
+        yield _uploaded(place / "store", told)
+
+
+def ingest_upload(place: str, written_bytes: int, timezone: str) -> tuple[dict[str, Any], bytes]:
+    """Ingest PLACE/incoming into PLACE/store; this is what the child runs."""
+    directory = Path(place)
+    _limit_child(written_bytes)
+    temporary = directory / "tmp"
+    temporary.mkdir()
+    # What a killed child leaves behind is then deleted with the rest.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    try:
+        ingest([directory / "incoming"], directory / "store", timezone=timezone, progress=False)
+    except LimitError:
+        raise
+    except (InputError, StoreError) as error:
+        return {"refused": type(error).__name__}, b""
+    return {}, b""
+
+
+def _check_caps(files: Sequence[Path], limits: UploadLimits) -> None:
+    if not files:
+        raise UploadError("error_nobody", "an upload needs at least one file; got none")
+    if len(files) > limits.files:
+        raise LimitError(f"an upload has at most {limits.files} files; got {len(files)}")
+    if any(file.suffix.lower() not in KINDS for file in files):
+        raise UploadError("error_kind", f"files must end in {', '.join(sorted(KINDS))}")
+    sizes = [file.stat().st_size for file in files]
+    if max(sizes) > limits.file_bytes:
+        raise LimitError(f"a file has at most {limits.file_bytes} bytes; got {max(sizes)}")
+    if sum(sizes) > limits.total_bytes:
+        raise LimitError(f"an upload has at most {limits.total_bytes} bytes; got {sum(sizes)}")
+
+
+def _uploaded(store: Path, told: dict[str, Any]) -> Uploaded:
+    if "refused" in told:
+        raise UploadError("error_input", f"the upload was refused ({told['refused']})")
+    report = read_json(store / "ingest_report.json")
+    if report["subjects"] == 0:
+        raise UploadError("error_nobody", "the upload holds no patient")
+    if report["subjects"] > 1:
+        raise UploadError("error_several", f"the upload holds {report['subjects']} patients")
+    images = [c for name, c in report["files"].items() if name.endswith(".dcm")]
+    records = [c for name, c in report["files"].items() if not name.endswith(".dcm")]
+    return Uploaded(
+        store=store,
+        images_unused=sum(c["records"] - c["projected"] for c in images),
+        quarantined=sum(sum(c["quarantined"].values()) for c in records),
+    )
+
+
+def _limit_child(written_bytes: int) -> None:
+    """Bound the CPU time and file sizes of this process and of the decoders that it starts.
+
+    Should this process be killed, a decoder that hangs still ends after its CPU time.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows: caps, memory in the parent's hands and time still hold
+        return
+    for kind, most in ((resource.RLIMIT_CPU, 180), (resource.RLIMIT_FSIZE, written_bytes)):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (most, most))
