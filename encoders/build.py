@@ -21,7 +21,7 @@ from encoders.weights import (
 )
 from ingest.errors import UsageError
 
-__all__ = ["build_encoder"]
+__all__ = ["build_encoder", "quiet_transformers"]
 
 
 @overload
@@ -54,7 +54,7 @@ def build_encoder(config):
 def _text(config: TextConfig) -> TextEncoder:
     name = str(embedded_text()) if config.weights is None else config.weights
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model = AutoModel.from_pretrained(name, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
     except (OSError, ValueError, ImportError) as error:
@@ -103,8 +103,8 @@ def _image(config: ImageConfig) -> ImageEncoder:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Keep transformers' bar of loaded weights off stderr, and put it back after."""
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' own progress bars off stderr, and put them back after."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

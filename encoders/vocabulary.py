@@ -249,7 +249,10 @@ def _frequent_codes(
     events = timelines.part(Modality.EVENTS)
     events = events[(events["code"] != _BIRTH) & events["days_before"].notna()]
     pairs = pd.DataFrame(
-        {"code": events["code"].to_numpy(object), "subject": subjects[events["row"].to_numpy(np.int64)]}
+        {
+            "code": events["code"].to_numpy(object),
+            "subject": subjects[events["row"].to_numpy(np.int64)],
+        }
     ).drop_duplicates()
     counts = pairs["code"].value_counts()
     frequent = counts[counts >= config.minimum_subjects]

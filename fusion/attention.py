@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float64
 from scipy.special import expit
 
+from encoders.build import quiet_transformers
 from encoders.vocabulary import EventVocabulary
 from fusion.model import RiskConfig, RiskModel
 from fusion.parts import Parts, PartsConfig, item_kinds
@@ -178,7 +179,8 @@ class AttentionCandidate:
         }
         write_json(folder / "attention.json", content)
         for number, member in enumerate(self.members):
-            member.save_pretrained(folder / f"member-{number}")
+            with quiet_transformers():
+                member.save_pretrained(folder / f"member-{number}")
 
     @classmethod
     def load(cls, folder: Path, encoders: Any) -> Self:
@@ -194,7 +196,11 @@ class AttentionCandidate:
             place = folder / f"member-{number}"
             if not (place / "model.safetensors").is_file():
                 raise RunError(f"{place} lacks model.safetensors, the weights of the model")
-            members.append(RiskModel.from_pretrained(place, local_files_only=True))
+            with quiet_transformers():
+                member = RiskModel.from_pretrained(place, local_files_only=True)
+            for tensor in member.state_dict(keep_vars=True).values():
+                tensor.data = tensor.data.clone()  # out of the file: see fusion.parts on alignment
+            members.append(member)
         return cls(
             tasks=tuple(content["tasks"]),
             members=members,

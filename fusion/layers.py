@@ -100,7 +100,7 @@ class ItemTokens(nn.Module):
         self.register_buffer("whole_whiten", torch.zeros(whole, summary))
         self.project = nn.Linear(components, width)
         self.project_whole = nn.Linear(summary, width)
-        self.position = nn.Parameter(torch.zeros(max(positions, 1), width))
+        self.position = nn.Parameter(torch.zeros(positions, width)) if positions else None
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.5)
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, dropout)
@@ -122,7 +122,7 @@ class ItemTokens(nn.Module):
         there = seen.any(dim=1)
         values = torch.where(seen[..., None], values, self.centre)
         x = self.project((values - self.centre) @ self.whiten)
-        if self.positions:
+        if self.position is not None:
             x = x + self.position[torch.arange(n, device=x.device) % self.positions]
         x = self.norm(x)
         readable = seen | ~there[:, None]  # an absent item reads its padding, and is masked later
@@ -188,15 +188,19 @@ class BottleneckLayer(nn.Module):
         tokens: list[tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]],
         *,
         weights: bool = False,
-    ) -> tuple[Float[Tensor, "b l d"], list[Tensor | None]]:
-        """Give the latents and queries, and where asked for what the latents looked at."""
+    ) -> tuple[Float[Tensor, "b l d"], list[Tensor], list[Tensor | None]]:
+        """Give the latents and queries, and for each modality what it answered the latents.
+
+        The last is, where asked for, what the latents looked at in each modality, [b l n].
+        """
         asking = self.read_norm(x[:, :latents])
-        answers = [
+        told = [
             read(asking, values, seen, weights=weights)
             for read, (values, seen) in zip(self.read, tokens, strict=True)
         ]
-        heard = torch.stack([answer for answer, _ in answers]).sum(dim=0)
+        answers = [answer for answer, _ in told]
+        heard = torch.stack(answers).sum(dim=0)
         x = torch.cat([x[:, :latents] + self.dropout(heard), x[:, latents:]], dim=1)
         normed = self.talk_norm(x)
         x = x + self.dropout(self.talk(normed, normed)[0])
-        return x + self.gated(x), [given for _, given in answers]
+        return x + self.gated(x), answers, [looked for _, looked in told]

@@ -232,22 +232,18 @@ class RiskModel(PreTrainedModel):
             values = torch.cat([missing, torch.where(here[..., None], values, 0.0)], dim=1)
             padded.append((values, torch.cat([~here, seen & here], dim=1)))
         x = torch.cat([self.latents, self.queries]).expand(b, -1, -1)
-        auxiliary, attentions = [], []
-        count = self.config.latents
-        for number, layer in enumerate(self.layers):
-            if number == 0:
-                asking = layer.read_norm(x[:, :count])
-                auxiliary = [
-                    head(read(asking, values, seen)[0].mean(dim=1))
-                    for head, read, (values, seen) in zip(
-                        self.auxiliary, layer.read, padded, strict=True
-                    )
-                ]
-            x, looked = layer(x, count, padded, weights=weights)
+        first: list[Tensor] = []
+        attentions = []
+        for layer in self.layers:
+            x, answers, looked = layer(x, self.config.latents, padded, weights=weights)
+            first = first or answers
             attentions.append(tuple(looked))
-        answers = self.final_norm(x[:, count:])
+        auxiliary = [
+            head(answer.mean(dim=1)) for head, answer in zip(self.auxiliary, first, strict=True)
+        ]
+        asked = self.final_norm(x[:, self.config.latents :])
         blocks = torch.where(shown_blocks(shown)[..., None], wide[:, :-1], 0.0)
-        logits = wide[:, -1] + blocks.sum(dim=1) + (answers * self.head).sum(dim=-1)
+        logits = wide[:, -1] + blocks.sum(dim=1) + (asked * self.head).sum(dim=-1)
         return logits, torch.stack(auxiliary, dim=1), tuple(attentions)
 
 

@@ -117,7 +117,7 @@ class Parts:
 
     def labelled(self, labels: np.ndarray) -> "Parts":
         """Add labels, [b k] with NaN where one cannot be known."""
-        return replace(self, labels=np.asarray(labels, dtype=np.float32))
+        return replace(self, labels=np.array(labels, dtype=np.float32))
 
     def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """Pad some rows into the tensors that `RiskModel.forward` takes, by name."""
@@ -127,9 +127,9 @@ class Parts:
             **_pad("image", self.images, rows, self.image_width),
         }
         if self.labels is not None:
-            padded["labels"] = torch.from_numpy(self.labels[list(rows)])
+            padded["labels"] = _aligned(self.labels[list(rows)])
         if self.wide is not None:
-            padded["wide"] = torch.from_numpy(self.wide[list(rows)])
+            padded["wide"] = _aligned(self.wide[list(rows)])
         return padded
 
     def _events(self, rows: Sequence[int]) -> dict[str, Tensor]:
@@ -147,10 +147,10 @@ class Parts:
             time[place, : count[place]] = self.events.time[here]
             seen[place, : count[place]] = True
         return {
-            "event_feature": torch.from_numpy(feature),
-            "event_value": torch.from_numpy(value),
-            "event_time": torch.from_numpy(time),
-            "event_seen": torch.from_numpy(seen),
+            "event_feature": _aligned(feature),
+            "event_value": _aligned(value),
+            "event_time": _aligned(time),
+            "event_seen": _aligned(seen),
         }
 
 
@@ -224,8 +224,13 @@ def _pad(name: str, items: ItemRows, rows: Sequence[int], width: int) -> dict[st
             values[place, number, : len(item)] = item
             seen[place, number, : len(item)] = True
     return {
-        f"{name}_values": torch.from_numpy(values),
-        f"{name}_seen": torch.from_numpy(seen),
-        f"{name}_time": torch.from_numpy(time),
-        f"{name}_kind": torch.from_numpy(kind),
+        f"{name}_values": _aligned(values),
+        f"{name}_seen": _aligned(seen),
+        f"{name}_time": _aligned(time),
+        f"{name}_kind": _aligned(kind),
     }
+
+
+def _aligned(array: np.ndarray) -> Tensor:
+    """Copy to memory that torch laid out: from NumPy's, vector kernels can differ in a last bit."""
+    return torch.from_numpy(array).clone()

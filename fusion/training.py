@@ -110,6 +110,7 @@ def train_member(
         trainer.train()
     if keep.best is not None:
         model.load_state_dict(keep.best)
+    vars(model.config).pop("use_cache", None)  # the Trainer leaves it there; it means nothing here
     return model.to("cpu").eval()
 
 

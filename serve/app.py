@@ -1,8 +1,10 @@
 """The application: FastAPI with the page mounted, health and readiness, behind the guard."""
 
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +113,9 @@ def serve(
     """
     check_address(host, auth)
     _check_port(host, port)
+    # uvicorn hands SIGTERM on once it has stopped: as an exception, so that uploads are deleted.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _leave)
     predictor = Predictor(run, store)
     with tempfile.TemporaryDirectory(prefix="medweave-page-") as uploads:
         app = build_app(
@@ -141,6 +146,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._ready(self._address)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _announce(address: str) -> None:

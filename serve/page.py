@@ -4,6 +4,7 @@ Gradio carries the controls and the events; what is said of a patient is one pie
 `serve.page_result`, made anew when the reader changes the language.
 """
 
+import contextlib
 import logging
 import secrets
 import traceback
@@ -219,6 +220,8 @@ def _predict_files(
     finally:
         for path in paths:
             path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()  # named by the content's hash
 
 
 def _attempt(work: Callable[[], Prediction]) -> Shown:

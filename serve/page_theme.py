@@ -81,8 +81,10 @@ CSS = """
   --mw-warn-ink: #ffd79a; --mw-warn: #33260f; --mw-warn-line: #6b4c16;
   --mw-grid: #222d42; --mw-stay: #1d4a48; --mw-image-back: #05070b;
 }
+/* Gradio colours the body by the system's theme alone, whatever was chosen on the page. */
 html, body { color-scheme: light; }
-body.dark { color-scheme: dark; }
+body { background: #f6f7f9 !important; }
+body.dark { color-scheme: dark; background: #0e1420 !important; }
 .gradio-container { max-width: 1280px !important; width: 100% !important;
   margin: 0 auto !important; }
 .gradio-container > main, .gradio-container .main { width: 100%; }
@@ -116,6 +118,7 @@ body.dark { color-scheme: dark; }
   border: 1px solid var(--mw-line); border-radius: 6px; background: var(--mw-card);
   color: var(--mw-soft); }
 .dark #mw-controls button[role="tab"].selected { color: var(--mw-fill); }
+.dark #mw-controls button[role="tab"].selected::after { background: var(--mw-fill); }
 #mw-controls button[role="tab"] { font-size: 15px; }
 #mw-next, #mw-upload { font-weight: 600; font-size: 15px; padding: 8px 12px; }
 .mw-warning { display: block; background: var(--mw-warn); color: var(--mw-warn-ink);

@@ -68,8 +68,8 @@ def test_tokens_come_in_order_and_an_empty_note_has_none(encoders: FrozenEncoder
 def test_tokens_are_the_same_alone_and_among_others(
     encoders: FrozenEncoders, films: list[Path]
 ) -> None:
-    for together, alone in zip(encoders.notes(NOTES), map(encoders.notes, ([n] for n in NOTES))):
-        np.testing.assert_allclose(together, alone[0], atol=2e-6)
+    for note, together in zip(NOTES, encoders.notes(NOTES), strict=True):
+        np.testing.assert_allclose(together, encoders.notes([note])[0], atol=2e-6)
     together = encoders.images(films)
     for number, film in enumerate(films):
         np.testing.assert_allclose(together[number], encoders.images([film])[0], atol=1e-4)

@@ -77,7 +77,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: P
 
 
 def test_a_backbone_that_cannot_be_had_names_the_embedded_one() -> None:
-    with pytest.raises(UsageError, match="'no_such_net' cannot be had.*tf_efficientnet_lite0"):
+    with pytest.raises(UsageError, match=r"'no_such_net' cannot be had.*tf_efficientnet_lite0"):
         build_encoder(ImageConfig(weights="no_such_net"))
 
 

@@ -120,7 +120,7 @@ def test_an_encoder_that_cannot_be_had_names_the_embedded_one(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match="'nobody/clinical' cannot be had.*all-MiniLM-L6-v2"):
+    with pytest.raises(UsageError, match=r"'nobody/clinical' cannot be had.*all-MiniLM-L6-v2"):
         build_encoder(TextConfig(weights="nobody/clinical"))
 
 

@@ -29,9 +29,9 @@ def model(seed: int = 0, **sizes: float) -> RiskModel:
     made = RiskModel(RiskConfig(**{"tasks": 2, **SIZES, **sizes}))
     with torch.no_grad():
         for name, tensor in made.state_dict().items():
-            if name not in dict(made.named_parameters()) or name == "head":
-                if not name.endswith(("frequencies", "steps")):
-                    tensor.normal_(std=0.3)
+            fixed = name not in dict(made.named_parameters()) or name == "head"
+            if fixed and not name.endswith(("frequencies", "steps")):
+                tensor.normal_(std=0.3)
     return made.eval()
 
 
@@ -156,9 +156,7 @@ def test_a_batch_without_labels_or_without_images_trains() -> None:
     for labels in (torch.full((4, 2), float("nan")), torch.ones(4, 2)):
         loss = made(**given, wide=torch.zeros(4, 5, 2), labels=labels).loss
         loss.backward()
-        assert all(
-            torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None
-        )
+        assert all(torch.isfinite(p.grad).all() for p in made.parameters() if p.grad is not None)
 
 
 def test_every_weight_is_trained() -> None:
@@ -202,7 +200,7 @@ def test_it_learns_what_no_sum_of_modalities_can_say() -> None:
     (given, label), (test, truth) = draw(1500), draw(1000)
     optimiser = torch.optim.AdamW(made.parameters(), lr=3e-3, weight_decay=0.01)
     made.train()
-    for _ in range(20):
+    for _ in range(12):
         order = torch.randperm(1500)
         for rows in order.split(100):
             optimiser.zero_grad()
@@ -241,4 +239,4 @@ def test_a_width_that_heads_cannot_share_is_refused() -> None:
         RiskModel(RiskConfig(**SIZES | {"width": 10, "heads": 4}))
 
 
-GOLDEN = [[0.0, 0.0]] * 4
+GOLDEN = [[-0.99676, -3.4763], [0.52427, -2.45592], [0.77649, -1.69382], [0.69001, -2.46126]]

@@ -114,7 +114,9 @@ def test_equal_notes_are_read_once() -> None:
 
 
 def test_kinds_are_those_that_enough_subjects_have() -> None:
-    told = timelines([[(1.0, "NOTE//A", "x"), (2.0, "IMAGE//DX//PA", "1.png"), (3.0, "L//1", 1)]] * 3)
+    told = timelines(
+        [[(1.0, "NOTE//A", "x"), (2.0, "IMAGE//DX//PA", "1.png"), (3.0, "L//1", 1)]] * 3
+    )
     assert item_kinds(told, 3) == ["IMAGE//DX//PA", "NOTE//A"]
     assert item_kinds(told, 4) == []
 

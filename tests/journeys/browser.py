@@ -37,19 +37,20 @@ def chromium_path() -> str:
 
 @contextmanager
 def serving(run: Path, store: Path) -> Iterator[str]:
-    """Run `medweave serve` on a free port and give its address."""
+    """Run `medweave serve` on a free port and give its address; see that it leaves nothing."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "serve.cli", "serve", str(run)]
-    log = run.parent / "serve.log"
+    log, temporary = run.parent / "serve.log", run.parent / "serve-temporary"
+    temporary.mkdir(exist_ok=True)
     with log.open("w") as out:
         server = subprocess.Popen(
             [*command, "--store", str(store), "--port", str(port)],
             cwd=ROOT,
             stdout=out,
             stderr=out,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)},
         )
         try:
             address = f"http://127.0.0.1:{port}"
@@ -62,6 +63,7 @@ def serving(run: Path, store: Path) -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(30)
+    assert not list(temporary.glob("medweave-*")), "uploads were left behind"
 
 
 def patient_files(source: Path, subject_key: str, place: Path) -> list[Path]:

@@ -126,6 +126,7 @@ def test_the_page_speaks_chinese_to_a_chinese_browser_and_english_on_request(
     page.click("#mw-next")
     expect(page.locator(".mw-timeline h2")).to_have_text("时间线")
     before = shown_risk(page)
+    assert page.evaluate("document.documentElement.lang") == "zh-CN"
     page.locator("#mw-language label", has_text="English").click()
     expect(page.locator(".mw-timeline h2")).to_have_text("Timeline")
     assert page.evaluate("document.documentElement.lang") == "en"

@@ -121,7 +121,7 @@ def test_what_was_uploaded_is_used_once_and_deleted(
     status, _ = ask(client, app, "uploaded", naming(path))
     assert status == 200
     assert predictor.read == [b"{}"]
-    assert not Path(path).exists()
+    assert not Path(path).parent.exists()
 
 
 @pytest.mark.parametrize(
