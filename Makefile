@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/medweave demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(filter 0,$(SERVE)),--no-serve)
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup -rs $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile -rs $(ARGS)
 
 test-all: $(STAMP) lint
 	$(BIN)/python -m pytest -rs $(ARGS)

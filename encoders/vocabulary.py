@@ -4,6 +4,7 @@ All of it is fitted on train alone and kept as JSON. Kinds of features, for a co
 
     X count     how often it was seen, at the time it was seen last
     X last      its last value; X mean and X change (last minus first) where there are two or more
+    X slope     the change a year, by least squares, where they span a week or more
     X earlier   one of the values before the last
     X static    it holds without a time (sex)
 
@@ -25,9 +26,19 @@ __all__ = ["EventRows", "EventVocabulary", "VocabularyConfig"]
 _BIRTH = "MEDS_BIRTH"
 _SEX = "GENDER//"
 _DAYS_A_YEAR = 365.25
+_SLOPE_DAYS = 7.0  # within a week, noise divided by time drowns any trend
 _LARGEST = 1e12  # beyond this a value is a typing error or a sentinel
 _KNOWN = ("UNK count", "AGE last", "AGE missing", "SEX missing")
-_PRIORITY = {"static": 0, "missing": 0, "last": 1, "count": 1, "change": 2, "mean": 2, "earlier": 3}
+_PRIORITY = {
+    "static": 0,
+    "missing": 0,
+    "last": 1,
+    "count": 1,
+    "slope": 2,
+    "change": 2,
+    "mean": 2,
+    "earlier": 3,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,11 +218,25 @@ def _summaries(
         parts.append(_frame(row[at][many], at_codes[many], "mean", mean[many], days[at][many]))
         change = (value[at] - value[begin])[many]
         parts.append(_frame(row[at][many], at_codes[many], "change", change, days[at][many]))
+        slope = _slopes(-days[order] / _DAYS_A_YEAR, value[order], first, count)
+        long = days[begin] - days[at] >= _SLOPE_DAYS
+        parts.append(_frame(row[at][long], at_codes[long], "slope", slope[long], days[at][long]))
     for back in range(1, config.values_a_code):
         has = count > back
         at = order[last[has] - back]
         parts.append(_frame(row[at], labels[number[at]], "earlier", value[at], days[at]))
     return parts
+
+
+def _slopes(
+    years: np.ndarray, value: np.ndarray, first: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    """Give the least-squares slope of each run of values; NaN where all are at one time."""
+    years = years - np.repeat(np.add.reduceat(years, first) / count, count)
+    value = value - np.repeat(np.add.reduceat(value, first) / count, count)
+    spread = np.add.reduceat(years**2, first)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(spread > 0, np.add.reduceat(years * value, first) / spread, np.nan)
 
 
 def _frame(row, code, kind: str, value, time) -> pd.DataFrame:
@@ -266,7 +291,7 @@ def _frequent_codes(
 
 def _curve(values: np.ndarray, steps: np.ndarray) -> tuple[list[float], list[float]]:
     """Give distinct values and their quantiles; where many are equal, the middle of theirs."""
-    edges = np.quantile(values, steps)
+    edges = np.quantile(values.astype(np.float32), steps)  # slopes differ in their last digits
     distinct, inverse = np.unique(edges, return_inverse=True)
     levels = np.bincount(inverse, steps) / np.bincount(inverse)
     return [float(v) for v in distinct], [float(v) for v in levels]

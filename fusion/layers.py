@@ -17,9 +17,9 @@ __all__ = ["Attention", "BottleneckLayer", "GatedUnit", "ItemTokens"]
 class Attention(nn.Module):
     """Attend from `q` to `n` tokens with several heads."""
 
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, width: int, heads: int):
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads = heads
         self.ask = nn.Linear(width, width, bias=False)
         self.offer = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width)
@@ -28,18 +28,17 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "b q d"],
         y: Float[Tensor, "b n d"],
-        seen: Bool[Tensor, "b n"] | None = None,
+        seen: Bool[Tensor, "b q n"] | None = None,
         *,
         weights: bool = False,
     ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, "b q n"] | None]:
         """Give what was attended to and, where asked for, the weights averaged over heads.
 
-        Each row must have at least one seen token.
+        Each query must see at least one token.
         """
         query = self.ask(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         key, value = self.offer(y).unflatten(-1, (2 * self.heads, -1)).transpose(1, 2).chunk(2, 1)
-        mask = None if seen is None else seen[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
+        mask = None if seen is None else seen[:, None]
         given = None
         if weights:
             scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
@@ -47,9 +46,9 @@ class Attention(nn.Module):
                 scores = scores.masked_fill(~mask, float("-inf"))
             shares = scores.softmax(dim=-1)
             given = shares.mean(dim=1)
-            attended = F.dropout(shares, dropout) @ value
+            attended = shares @ value
         else:
-            attended = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=dropout)
+            attended = F.scaled_dot_product_attention(query, key, value, mask)
         return self.out(attended.transpose(1, 2).flatten(2)), given
 
 
@@ -63,7 +62,7 @@ class GatedUnit(nn.Module):
         self.out = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """Give what is to be added to `x`."""
         gate, value = self.both(self.norm(x)).chunk(2, dim=-1)
         return self.dropout(self.out(gate * value))
@@ -103,7 +102,7 @@ class ItemTokens(nn.Module):
         self.position = nn.Parameter(torch.zeros(positions, width)) if positions else None
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.5)
         self.norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, dropout)
+        self.attention = Attention(width, heads)
         self.dropout = nn.Dropout(dropout)
         self.time = TimeEncoding(width)
         self.kind = nn.Embedding(kinds + 1, width)
@@ -127,7 +126,7 @@ class ItemTokens(nn.Module):
         x = self.norm(x)
         readable = seen | ~there[:, None]  # an absent item reads its padding, and is masked later
         queries = self.queries.expand(b * i, -1, -1)
-        pooled, _ = self.attention(queries, x, readable)
+        pooled, _ = self.attention(queries, x, readable[:, None].expand(-1, queries.shape[1], -1))
         whole = self._whole(values, seen)
         pooled = torch.cat([pooled, self.project_whole(whole)[:, None]], dim=1)
         about = self.time(time.flatten()) + self.kind(kind.flatten())
@@ -175,32 +174,35 @@ class BottleneckLayer(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float, modalities: int):
         super().__init__()
         self.read_norm = nn.LayerNorm(width)
-        self.read = nn.ModuleList(Attention(width, heads, dropout) for _ in range(modalities))
+        self.read = nn.ModuleList(Attention(width, heads) for _ in range(modalities))
         self.talk_norm = nn.LayerNorm(width)
-        self.talk = Attention(width, heads, dropout)
+        self.talk = Attention(width, heads)
         self.gated = GatedUnit(width, dropout)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
         self,
-        x: Float[Tensor, "b l d"],
+        x: Float[Tensor, "b v l d"],
         latents: int,
-        tokens: list[tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]],
+        tokens: list[tuple[Float[Tensor, "b n d"], Bool[Tensor, "b v n"]]],
         *,
         weights: bool = False,
-    ) -> tuple[Float[Tensor, "b l d"], list[Tensor], list[Tensor | None]]:
+    ) -> tuple[Float[Tensor, "b v l d"], list[Tensor], list[Tensor | None]]:
         """Give the latents and queries, and for each modality what it answered the latents.
 
-        The last is, where asked for, what the latents looked at in each modality, [b l n].
+        `v` are views of the same rows, which differ in what of the tokens is seen: keys and values
+        are computed once for all. The last answer is, where asked for, what the latents looked at
+        in each modality, [b v l n].
         """
-        asking = self.read_norm(x[:, :latents])
-        told = [
-            read(asking, values, seen, weights=weights)
-            for read, (values, seen) in zip(self.read, tokens, strict=True)
-        ]
-        answers = [answer for answer, _ in told]
+        v = x.shape[1]
+        asking = self.read_norm(x[:, :, :latents]).flatten(1, 2)
+        answers, looks = [], []
+        for read, (values, seen) in zip(self.read, tokens, strict=True):
+            answer, look = read(asking, values, seen.repeat_interleave(latents, 1), weights=weights)
+            answers.append(answer.unflatten(1, (v, latents)))
+            looks.append(None if look is None else look.unflatten(1, (v, latents)))
         heard = torch.stack(answers).sum(dim=0)
-        x = torch.cat([x[:, :latents] + self.dropout(heard), x[:, latents:]], dim=1)
-        normed = self.talk_norm(x)
-        x = x + self.dropout(self.talk(normed, normed)[0])
-        return x + self.gated(x), answers, [looked for _, looked in told]
+        x = torch.cat([x[:, :, :latents] + self.dropout(heard), x[:, :, latents:]], dim=2)
+        normed = self.talk_norm(x).flatten(0, 1)
+        x = x + self.dropout(self.talk(normed, normed)[0]).unflatten(0, (-1, v))
+        return x + self.gated(x), answers, looks

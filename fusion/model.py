@@ -187,63 +187,56 @@ class RiskModel(PreTrainedModel):
             wide = self.wide(
                 event_feature, event_value, event_seen, note_whole, image_whole, present
             )
-        logits, auxiliary, attentions = self._fuse(tokens, present, wide, weights=output_attentions)
+        views = [present]
+        if self.training:
+            hidden = torch.rand(present.shape, device=present.device) < self.config.hidden_share
+            views.append(present & ~hidden)
+        logits, auxiliary, attentions = self._fuse(
+            tokens, torch.stack(views, dim=1), wide, weights=output_attentions
+        )
         loss = None
         if labels is not None:
-            loss = masked_loss(logits, labels)
+            loss = masked_loss(logits[:, 0], labels)
             if self.training:
-                loss = loss + self._training_loss(tokens, present, wide, auxiliary, labels)
+                known = torch.where(present[..., None], labels[:, None], torch.nan)
+                loss = loss + self.config.subset_weight * masked_loss(logits[:, 1], labels)
+                loss = loss + self.config.auxiliary_weight * masked_loss(auxiliary, known)
         return RiskOutput(
             loss=loss,
-            logits=logits,
+            logits=logits[:, 0],
             auxiliary=auxiliary,
             attentions=attentions if output_attentions else None,
         )
 
-    def _training_loss(
-        self,
-        tokens: list[tuple[Tensor, Tensor]],
-        present: Bool[Tensor, "b s"],
-        wide: Float[Tensor, "b 5 k"],
-        auxiliary: Float[Tensor, "b s k"],
-        labels: Float[Tensor, "b k"],
-    ) -> Tensor:
-        config = self.config
-        hidden = torch.rand(present.shape, device=present.device) < config.hidden_share
-        partial, _, _ = self._fuse(tokens, present & ~hidden, wide)
-        known = torch.where(present[..., None], labels[:, None], torch.nan)
-        return config.subset_weight * masked_loss(
-            partial, labels
-        ) + config.auxiliary_weight * masked_loss(auxiliary, known)
-
     def _fuse(
         self,
         tokens: list[tuple[Tensor, Tensor]],
-        shown: Bool[Tensor, "b s"],
+        shown: Bool[Tensor, "b v s"],
         wide: Float[Tensor, "b 5 k"],
         *,
-        weights: bool = False,
+        weights: bool,
     ) -> tuple[Tensor, Tensor, tuple[tuple[Tensor | None, ...], ...]]:
-        b = len(shown)
+        """Read the tokens in v views, each of which shows some modalities."""
+        b, v, _ = shown.shape
         padded = []
         for m, (values, seen) in enumerate(tokens):
-            here = shown[:, m : m + 1]
-            missing = self.missing[m].expand(b, 1, -1)
-            values = torch.cat([missing, torch.where(here[..., None], values, 0.0)], dim=1)
-            padded.append((values, torch.cat([~here, seen & here], dim=1)))
-        x = torch.cat([self.latents, self.queries]).expand(b, -1, -1)
+            here = shown[:, :, m : m + 1]
+            values = torch.cat([self.missing[m].expand(b, 1, -1), values], dim=1)
+            padded.append((values, torch.cat([~here, seen[:, None] & here], dim=2)))
+        x = torch.cat([self.latents, self.queries]).expand(b, v, -1, -1)
         first: list[Tensor] = []
         attentions = []
         for layer in self.layers:
-            x, answers, looked = layer(x, self.config.latents, padded, weights=weights)
+            x, answers, looks = layer(x, self.config.latents, padded, weights=weights)
             first = first or answers
-            attentions.append(tuple(looked))
+            attentions.append(tuple(None if look is None else look[:, 0] for look in looks))
         auxiliary = [
-            head(answer.mean(dim=1)) for head, answer in zip(self.auxiliary, first, strict=True)
+            head(answer[:, 0].mean(dim=1))
+            for head, answer in zip(self.auxiliary, first, strict=True)
         ]
-        asked = self.final_norm(x[:, self.config.latents :])
-        blocks = torch.where(shown_blocks(shown)[..., None], wide[:, :-1], 0.0)
-        logits = wide[:, -1] + blocks.sum(dim=1) + (asked * self.head).sum(dim=-1)
+        asked = self.final_norm(x[:, :, self.config.latents :])
+        blocks = torch.where(shown_blocks(shown)[..., None], wide[:, None, :-1], 0.0)
+        logits = wide[:, None, -1] + blocks.sum(dim=2) + (asked * self.head).sum(dim=-1)
         return logits, torch.stack(auxiliary, dim=1), tuple(attentions)
 
 

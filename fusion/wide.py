@@ -11,6 +11,7 @@ that row's fold gives. With the fitted ones, which know the labels, nothing woul
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +28,14 @@ BLOCKS = ("events", "notes", "images", "products", "intercept")
 """What the wide log odds are the sum of."""
 
 _STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
-_PRODUCT_SCALES = (0.0, 0.3, 1.0)
+_START = {"events": 1.0, "notes": 1.0, "images": 1.0, "products": 0.0}
+_SCALES = {
+    "products": (0.3, 1.0),
+    "events": (0.3, 2.0),
+    "notes": (0.3, 2.0),
+    "images": (0.3, 2.0),
+}
+"""Tried one block after the other: how much a modality can be trusted differs by hospital."""
 _FOLDS = 5
 _DENSE_AT_MOST = 2000  # columns; a sparse matrix is slower below and smaller above
 
@@ -70,9 +78,9 @@ class WidePart(nn.Module):
         return torch.cat([blocks, self.intercept.expand(len(blocks), 1, -1)], dim=1)
 
 
-def shown_blocks(shown: Bool[Tensor, "b m"]) -> Bool[Tensor, "b 4"]:
+def shown_blocks(shown: Bool[Tensor, "*b m"]) -> Bool[Tensor, "*b 4"]:
     """Say which blocks are there, given which modalities are; a product needs both."""
-    return torch.cat([shown, shown[:, 1:2] & shown[:, 2:3]], dim=1)
+    return torch.cat([shown, shown[..., 1:2] & shown[..., 2:3]], dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,60 +111,69 @@ class WideFit:
 
     outside: np.ndarray
     """[n 5 k] float32: each row's log odds by block, fitted without its fold."""
-    product_scale: float
-    """How freely products may vary, chosen by cross-validation; 0 is not at all."""
+    scales: dict[str, float]
+    """How freely each block may vary, chosen by cross-validation; 0 is not at all."""
 
 
 def fit_wide(part: WidePart, inputs: WideInputs, *, seed: int) -> WideFit:
     """Set the weights of a wide part; the penalty and the products' scale are cross-validated."""
-    features = part.event_weight.shape[0]
-    best: tuple[float, float, np.ndarray, Logistic, np.ndarray] | None = None
-    for scale in _PRODUCT_SCALES:
-        design, columns = _design(inputs, features, part.products, scale)
-        fitted = fit_logistic(
-            design, inputs.labels, subjects=inputs.subjects, seed=seed, strengths=_STRENGTHS
-        )
-        outside = _outside(design, inputs, fitted, part, columns, seed)
-        loss = _loss(outside.sum(axis=1), inputs.labels)
-        if best is None or loss < best[0]:
-            best = (loss, scale, outside, fitted, columns)
-    assert best is not None  # noqa: S101 - there is at least one scale
-    _, scale, outside, fitted, columns = best
-    _set(part, fitted.weights * columns, fitted.intercepts)
-    return WideFit(outside=outside.astype(np.float32), product_scale=scale)
+    best = _try(part, inputs, _START, seed)
+    for block, scales in _SCALES.items():
+        # The better of the scales for this block, given the choices for those before it.
+        for scale in scales:
+            tried = _try(part, inputs, {**best.scales, block: scale}, seed)
+            if tried.loss < best.loss:
+                best = tried
+    _set(part, best.fitted.weights * best.columns, best.fitted.intercepts)
+    return WideFit(outside=best.outside.astype(np.float32), scales=best.scales)
+
+
+class _Tried(NamedTuple):
+    loss: float
+    scales: dict[str, float]
+    outside: np.ndarray
+    fitted: Logistic
+    columns: np.ndarray
+
+
+def _try(part: WidePart, inputs: WideInputs, scales: dict[str, float], seed: int) -> _Tried:
+    design, columns = _design(inputs, part.event_weight.shape[0], part.products, scales)
+    fitted = fit_logistic(
+        design, inputs.labels, subjects=inputs.subjects, seed=seed, strengths=_STRENGTHS
+    )
+    outside = _outside(design, inputs, fitted, part, columns, seed)
+    return _Tried(_loss(outside.sum(axis=1), inputs.labels), scales, outside, fitted, columns)
 
 
 def _design(
-    inputs: WideInputs, features: int, products: tuple[int, int], scale: float
+    inputs: WideInputs, features: int, products: tuple[int, int], scales: dict[str, float]
 ) -> tuple[np.ndarray | sparse.csr_matrix, np.ndarray]:
-    """Give the columns, each block brought to a like variance, and what they were multiplied by."""
+    """Give the columns, each block brought to its scale, and what they were multiplied by."""
     n = len(inputs.labels)
     known = np.isfinite(inputs.value)
     rows = np.concatenate([inputs.row, inputs.row[known]])
-    columns = np.concatenate([2 * inputs.feature, 2 * inputs.feature[known] + 1])
+    places = np.concatenate([2 * inputs.feature, 2 * inputs.feature[known] + 1])
     values = np.concatenate([np.ones(len(inputs.row)), inputs.value[known] - 0.5])
-    events = sparse.csr_matrix((values, (rows, columns)), shape=(n, 2 * features))
+    events = sparse.csr_matrix((values, (rows, places)), shape=(n, 2 * features))
     tokens = max(len(inputs.row) / max(n, 1), 1.0)
-    blocks = [
-        (None, np.tile([1.0, 12.0**0.5], features) * (2.0 / tokens) ** 0.5),
-        *(
-            (np.concatenate([x, has[:, None]], axis=1), np.full(x.shape[1] + 1, x.shape[1] ** -0.5))
-            for x, has in (
-                (inputs.note, inputs.present[:, 1]),
-                (inputs.image, inputs.present[:, 2]),
-            )
-        ),
-    ]
-    if scale:
+    # A quantile less 0.5 has a variance of 1/12; then each block's variances add up to about 1.
+    columns = [np.tile([1.0, 12.0**0.5], features) * (2.0 / tokens) ** 0.5 * scales["events"]]
+    dense = []
+    for name, x, has in (
+        ("notes", inputs.note, inputs.present[:, 1]),
+        ("images", inputs.image, inputs.present[:, 2]),
+    ):
+        dense.append(np.concatenate([x, has[:, None]], axis=1))
+        columns.append(np.full(x.shape[1] + 1, scales[name] * x.shape[1] ** -0.5))
+    if scales["products"]:
         first, second = products
         both = inputs.note[:, :first, None] * inputs.image[:, None, :second]
-        both = both.reshape(n, first * second)
-        blocks.append((both, np.full(both.shape[1], scale * max(both.shape[1], 1) ** -0.5)))
-    scales = np.concatenate([s for _, s in blocks])
-    dense = np.concatenate([x for x, _ in blocks if x is not None], axis=1)
-    if len(scales) <= _DENSE_AT_MOST:
-        return np.concatenate([events.toarray(), dense], axis=1) * scales, scales
-    return sparse.hstack([events, dense], format="csr") @ sparse.diags(scales), scales
+        dense.append(both.reshape(n, first * second))
+        columns.append(np.full(first * second, scales["products"] * (first * second) ** -0.5))
+    scaling = np.concatenate(columns)
+    if len(scaling) <= _DENSE_AT_MOST:
+        return np.concatenate([events.toarray(), *dense], axis=1) * scaling, scaling
+    return sparse.hstack([events, *dense], format="csr") @ sparse.diags(scaling), scaling
 
 
 def _outside(

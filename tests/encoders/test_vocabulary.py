@@ -64,7 +64,25 @@ def test_a_row_reads_as_its_history() -> None:
         ("LOINC//1 earlier", 0.5, 9.0),
         ("LOINC//1 last", 0.5, 2.0),
         ("LOINC//1 mean", 0.5, 2.0),
+        ("LOINC//1 slope", 0.5, 2.0),
     ]
+
+
+def test_a_slope_is_what_least_squares_gives() -> None:
+    rng = np.random.default_rng(0)
+    rows, slopes = [], []
+    for _ in range(9):
+        days, values = np.sort(rng.integers(0, 900, 4))[::-1] + 0.0, rng.normal(80, 5, 4)
+        rows.append(
+            [(d, "LOINC//3", float(np.float32(v))) for d, v in zip(days, values, strict=True)]
+        )
+        slopes.append(np.polyfit(-days / 365.25, values.astype(np.float32), 1)[0])
+    vocabulary = EventVocabulary.fit(timelines(rows), SMALL)
+    known, levels = vocabulary.curves["LOINC//3 slope"]
+    assert levels[0] == 0.0
+    assert levels[-1] == 1.0
+    np.testing.assert_allclose((known[0], known[-1]), (min(slopes), max(slopes)), rtol=1e-5)
+    assert "LOINC//3 slope" not in [n for n, _, _ in told(vocabulary, [rows[0][:1]])]
 
 
 def test_what_is_unknown_has_a_feature_of_its_own() -> None:
@@ -158,6 +176,8 @@ def test_summaries_equal_those_of_a_naive_reference(rows: list[list[Event]]) -> 
             if values:
                 wanted.add((f"{code} last", np.float32(values[-1][0])))
                 wanted |= {(f"{code} earlier", np.float32(d)) for d, _ in values[-4:-1]}
+            if len(values) > 1 and values[0][0] - values[-1][0] >= 7:
+                wanted.add((f"{code} slope", np.float32(values[-1][0])))
             if len(values) > 1:
                 wanted |= {(f"{code} {k}", np.float32(values[-1][0])) for k in ("mean", "change")}
         if events:

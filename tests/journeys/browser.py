@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -42,8 +43,9 @@ def serving(run: Path, store: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "serve.cli", "serve", str(run)]
-    log, temporary = run.parent / "serve.log", run.parent / "serve-temporary"
-    temporary.mkdir(exist_ok=True)
+    # Of this server's own: another worker's may be running.
+    temporary = Path(tempfile.mkdtemp(prefix="serving-", dir=run.parent))
+    log = temporary / "serve.log"
     with log.open("w") as out:
         server = subprocess.Popen(
             [*command, "--store", str(store), "--port", str(port)],

@@ -22,8 +22,6 @@ from ingest.simulate import simulate
 from ingest.store import RecordStore
 from tests.hospital import ROOT
 
-pytestmark = pytest.mark.xdist_group("journey")
-
 TASK = ROOT / "ingest" / "tasks" / "heart_failure_1y.yaml"
 MODELS = ("events_logistic", "events_boosting", "attention")
 CODE = "CANARY-1"

@@ -12,8 +12,6 @@ from fusion.candidates import CANDIDATES
 from fusion.run import verify_run
 from tests.hospital import ROOT, Hospital, medweave
 
-pytestmark = pytest.mark.xdist_group("journey")
-
 COMMANDS = (
     *("simulate", "check", "ingest", "cohort", "train"),
     *("evaluate", "predict", "serve", "demo"),

@@ -9,7 +9,6 @@ from nbclient import NotebookClient
 from tests.hospital import ROOT
 
 pytestmark = [
-    pytest.mark.xdist_group("journey"),
     # jupyter_client warns of its own event loop; nothing of ours.
     pytest.mark.filterwarnings("ignore"),
 ]

@@ -13,8 +13,6 @@ from serve.predictor import Predictor
 from tests.hospital import Hospital
 from tests.journeys.browser import QUIET, chromium_path, patient_files, serving, with_note
 
-pytestmark = pytest.mark.xdist_group("journey")
-
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
 
 

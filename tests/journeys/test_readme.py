@@ -8,8 +8,6 @@ import pytest
 
 from tests.hospital import ROOT, medweave
 
-pytestmark = pytest.mark.xdist_group("journey")
-
 
 def session() -> list[list[str]]:
     """The commands of the README's step-by-step session, each without the word `medweave`."""
