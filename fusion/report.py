@@ -99,12 +99,14 @@ def describe_metrics(metrics: Mapping[str, Any]) -> str:
         for name, found in entry["models"].items():
             mark = "* " if name == entry["champion"] else "  "
             lines.append(_line(mark + name, [_brief(found[m]) for m in _SHOWN[:5]]))
-        lines += ["", _line("the champion, seeing only", ["AUROC", "best possible"])]
+        oracle = entry.get("oracle", {})
+        heads = ["AUROC", "best possible"] if oracle else ["AUROC"]
+        lines += ["", _line("the champion, seeing only", heads)]
         for name, found in entry["subsets"].items():
-            ceiling = entry.get("oracle", {}).get(name, {}).get("auroc")
+            ceiling = oracle.get(name, {}).get("auroc")
             cells = [_brief(found["auroc"]), _brief(ceiling) if ceiling else ""]
             lines.append(_line("  " + name, cells))
-        additive = entry.get("oracle", {}).get("additive")
+        additive = oracle.get("additive")
         if additive:
             lines.append(_line("  best additive score", ["", _brief(additive["auroc"])]))
         lines += [f"! {words}" for words in entry["warnings"]]

@@ -8,7 +8,6 @@ rest. A stage that is made again makes everything after it again.
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,8 +220,8 @@ class _Stages:
         known = self._done.get(name)
         fresh = known is not None and known["fingerprint"] == self._chain
         there = all(path.exists() for path in writes)
-        print(f"\n{self._number}. {name}: {words}", "(already done)" if fresh and there else "")
-        sys.stdout.flush()
+        done = " (already done)" if fresh and there else ""
+        print(f"\n{self._number}. {name}: {words}{done}", flush=True)
         if known is not None and fresh and there:
             return known["result"]
         for path in writes:
