@@ -13,7 +13,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,14 @@ from encoders.build import build_encoder
 from encoders.image import ImageConfig, ImageEncoder, read_image
 from encoders.negation import CUES_VERSION
 from encoders.text import TextConfig, TextEncoder, Window, pad_windows
+from encoders.threads import side_by_side
 from encoders.weights import fingerprint
 from ingest.errors import RunError
 
 __all__ = ["FrozenEncoders", "TokenCache"]
 
 _PIECES_A_BATCH = 2048  # word pieces with padding: what stays in a core's cache is read fastest
-_IMAGES_A_BATCH = 16
+_IMAGES_A_BATCH = 8
 _DIGEST_BYTES = 32
 _PROBE = "Café-au-lait naevi, 3.5 mg/dL; NYHA III–IV, dyspnoea. 心衰"
 _AT_ONCE = 512  # notes or images that are read before any is written: what a kill can cost
@@ -224,11 +224,10 @@ class FrozenEncoders:
         unique = {
             key: w for ks, ws in zip(keys, cut, strict=True) for key, w in zip(ks, ws, strict=True)
         }
-        ordered = sorted(unique, key=len)
-        tokens: dict[tuple[int, ...], np.ndarray] = {}
-        for batch in _batches([unique[key] for key in ordered]):
-            some = ordered[len(tokens) : len(tokens) + len(batch)]
-            tokens.update(zip(some, self._text_tokens(batch), strict=True))
+        batches = list(_batches([unique[key] for key in sorted(unique, key=len)]))
+        told = side_by_side(self._text_tokens, batches, device=self._device)
+        read = (tokens for batch in told for tokens in batch)
+        tokens = dict(zip(sorted(unique, key=len), read, strict=True))
         nothing = np.zeros((0, self.text_width), dtype=np.float32)
         for place, windows in enumerate(keys):
             yield place, np.concatenate([nothing, *(tokens[key] for key in windows)])
@@ -241,17 +240,16 @@ class FrozenEncoders:
         return [value[there] for value, there in zip(values, seen, strict=True)]
 
     def _read_images(self, paths: list[Path]) -> Iterator[tuple[int, np.ndarray]]:
-        """Decode the next images while torch computes on these."""
-        size_px = self.image_config.size_px
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            decoded = pool.map(lambda path: read_image(path, size_px), paths)
-            for start in range(0, len(paths), _IMAGES_A_BATCH):
-                count = min(_IMAGES_A_BATCH, len(paths) - start)
-                pixels = self._image.prepare([next(decoded) for _ in range(count)], self._device)
-                with torch.inference_mode():
-                    values = self._image(pixels).values.float().cpu().numpy()
-                for offset in range(count):
-                    yield start + offset, values[offset].copy()
+        starts = range(0, len(paths), _IMAGES_A_BATCH)
+        batches = [paths[start : start + _IMAGES_A_BATCH] for start in starts]
+        told = side_by_side(self._image_tokens, batches, device=self._device)
+        yield from enumerate(tokens.copy() for batch in told for tokens in batch)
+
+    def _image_tokens(self, paths: list[Path]) -> np.ndarray:
+        squares = [read_image(path, self.image_config.size_px) for path in paths]
+        with torch.inference_mode():
+            tokens = self._image(self._image.prepare(squares, self._device))
+        return tokens.values.float().cpu().numpy()
 
 
 def _batches(windows: list[Window]) -> Iterator[list[Window]]:

@@ -17,6 +17,7 @@ from jaxtyping import Float64
 from scipy.special import expit
 
 from encoders.build import quiet_transformers
+from encoders.threads import one_thread
 from encoders.vocabulary import EventVocabulary
 from fusion.model import RiskConfig, RiskModel
 from fusion.parts import Parts, PartsConfig, item_kinds
@@ -114,7 +115,8 @@ class AttentionCandidate:
         )
         first = _new_model(config, seed)
         subjects = train.index["subject_id"].to_numpy()
-        rows = _fit_fixed(first, read[0], subjects, seed)
+        with one_thread():
+            rows = _fit_fixed(first, read[0], subjects, seed)
         fixed = first.state_dict()
         members = []
         for number in range(ensemble.members):
@@ -157,7 +159,7 @@ class AttentionCandidate:
     def score_parts(self, parts: Parts) -> Float64[np.ndarray, "b k"]:
         """Give the risk of rows that are already encoded."""
         logits = [np.zeros((0, len(self.tasks)))]
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             for start in range(0, len(parts), _ROWS_A_BATCH):
                 rows = range(start, min(start + _ROWS_A_BATCH, len(parts)))
                 batch = parts.batch(rows)

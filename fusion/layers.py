@@ -184,7 +184,7 @@ class BottleneckLayer(nn.Module):
         self,
         x: Float[Tensor, "b v l d"],
         latents: int,
-        tokens: list[tuple[Float[Tensor, "b n d"], Bool[Tensor, "b v n"]]],
+        tokens: list[tuple[Float[Tensor, "b _ d"], Bool[Tensor, "b v _"]]],
         *,
         weights: bool = False,
     ) -> tuple[Float[Tensor, "b v l d"], list[Tensor], list[Tensor | None]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from encoders.threads import one_thread
 from fusion.model import RiskModel, masked_loss
 from fusion.parts import Parts, collate
 
@@ -74,6 +75,7 @@ def train_member(
     with (
         tempfile.TemporaryDirectory(prefix="medweave-") as folder,
         _own_randomness(),
+        one_thread(),
         tqdm(total=config.epochs, desc=progress, disable=progress is None) as bar,
     ):
         keep.bar = bar

@@ -90,7 +90,7 @@ def test_train_rows_are_told_what_a_fit_without_them_says() -> None:
     assert outside.shape == (120, 5, 1)
     seeming = auroc(inside.sum(axis=1)[:, 0], label[:, 0])
     assert seeming > 0.6
-    assert auroc(outside.sum(axis=1)[:, 0], label[:, 0]) < seeming - 0.05
+    assert auroc(outside.sum(axis=1)[:, 0], label[:, 0]) < seeming - 0.02
 
 
 def test_rows_of_one_subject_are_told_the_same_by_a_fit_that_saw_neither() -> None:
