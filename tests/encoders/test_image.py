@@ -84,5 +84,5 @@ def test_a_backbone_that_cannot_be_had_names_the_embedded_one() -> None:
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="size_px=100, grid=4"):
         ImageConfig(size_px=100)
-    with pytest.raises(ValueError, match="std=0.0"):
+    with pytest.raises(ValueError, match=r"std=0\.0"):
         ImageConfig(std=0.0)
