@@ -13,11 +13,12 @@ OUT ?= demo
 demo: $(STAMP)
 	$(BIN)/medweave demo --out $(OUT) $(if $(DATA),--data $(DATA)) $(if $(filter 0,$(SERVE)),--no-serve)
 
+# One thread an operation: two test processes share the cores.
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile -rs $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile -rs $(ARGS)
 
 test-all: $(STAMP) lint
-	$(BIN)/python -m pytest -rs $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rs $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
