@@ -81,6 +81,8 @@ def ingest(
             sources, timezone=timezone, mapping=mapping, leave_out=(store,), progress=progress
         )
         store.parent.mkdir(parents=True, exist_ok=True)
+        for left in store.parent.glob(f".{store.name}.*"):  # by a build that was killed
+            shutil.rmtree(left, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{store.name}.", dir=store.parent))
         fresh.chmod(0o755)
         try:

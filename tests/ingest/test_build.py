@@ -102,8 +102,7 @@ def test_what_is_not_there_and_what_cannot_be_is_refused(tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no file"):
         ingested(tmp_path, tmp_path / "empty")
-    mapping = tmp_path / "mapping.yaml"
-    mapping.write_text("{}", "utf-8")
+    mapping = Path(__file__).parents[2] / "ingest" / "mappings" / "covid_cxr.yaml"
     with pytest.raises(MappingError, match="the sources hold none"):
         ingested(tmp_path, source, mapping=mapping)
     assert not (tmp_path / "store").exists()
@@ -192,3 +191,24 @@ def test_no_name_or_identifier_of_a_patient_is_in_the_store(tmp_path: Path) -> N
             assert not [word for word in words if word in path.read_bytes()], path
     rows = RecordStore(tmp_path / "store").events().fetchall()
     assert "Featherstonehaugh" not in json.dumps(rows, default=str)
+
+
+def test_a_mapping_that_does_not_fit_leaves_no_trace(tmp_path: Path) -> None:
+    table = tmp_path / "cohort" / "table.csv"
+    table.parent.mkdir()
+    table.write_text("who,when\n1,2020\n", "utf-8")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("file: table.csv\nsubject: patient\ntime: {column: when}\n", "utf-8")
+    with pytest.raises(MappingError):
+        ingested(tmp_path, table.parent, mapping=mapping)
+    ingested(tmp_path, write_ndjson(tmp_path / "a.ndjson", PATIENT, A))
+
+
+def test_what_a_killed_build_left_is_swept_away(tmp_path: Path) -> None:
+    source = write_ndjson(tmp_path / "a.ndjson", PATIENT, A)
+    ingested(tmp_path, source)
+    left = tmp_path / ".store.killed"
+    left.mkdir()
+    (left / "half").write_text("x", "utf-8")
+    ingested(tmp_path, source)
+    assert not left.exists()

@@ -174,7 +174,8 @@ def test_windows_are_those_of_pydicom(center: float, width: float, function: str
         RAMP, WindowCenter=center, WindowWidth=width, VOILUTFunction=function, BitsStored=12
     )
     center, width = float(film.WindowCenter), float(film.WindowWidth)
-    theirs = apply_voi_lut(RAMP, film) / 4095
+    with np.errstate(over="ignore"):  # far from a narrow window pydicom's exp overflows to inf
+        theirs = apply_voi_lut(RAMP, film) / 4095
     ours = _window(RAMP.astype(np.float32), center, width, function)
     assert np.abs(ours - theirs).max() < 2e-3
 
