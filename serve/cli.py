@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, required=True, help="cohort directory to write")
     sub.add_argument("--rows", choices=("all", "first", "last"), help="rows a subject")
-    sub.add_argument("--seed", type=int, default=0, help="of the split by subject (default 0)")
+    sub.add_argument("--seed", type=int, help="split subjects anew (default: the store's splits)")
 
     sub = command("train", _train, "Fit every model, calibrate, and choose the one that serves.")
     sub.add_argument("--store", type=Path, required=True, help="record store")
@@ -197,7 +197,15 @@ def _cohort(a: argparse.Namespace) -> None:
     from ingest.cohort import build_cohort
     from ingest.flow import describe_flow
 
-    flow = build_cohort(a.store, a.task, a.out, rows=a.rows, seed=a.seed, progress=not a.quiet)
+    flow = build_cohort(
+        a.store,
+        a.task,
+        a.out,
+        splits="store" if a.seed is None else "seed",
+        rows=a.rows,
+        seed=a.seed or 0,
+        progress=not a.quiet,
+    )
     print(describe_flow(flow))
 
 

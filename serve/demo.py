@@ -18,7 +18,7 @@ __all__ = ["DATASETS", "demo"]
 
 ROOM = Path(__file__).resolve().parent.parent / "ingest"
 
-PATIENTS = 1500
+PATIENTS = 4000
 """What two cores simulate, ingest, train on and evaluate within ten minutes, under 6 GiB."""
 
 
