@@ -1,3 +1,6 @@
+"""Mappings: a CSV with images becomes timelines; what does not fit is named. (Over 400 lines: one
+small table a sentence.)"""
+
 import csv
 import re
 from collections.abc import Iterable
