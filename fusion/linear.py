@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from encoders.threads import one_thread
 from fusion.candidates import Embedder
 from fusion.features import EventFeatures, Scaling
 from fusion.folds import subject_folds
@@ -82,8 +83,10 @@ def fit_logistic(
         if len(np.unique(y)) < 2:
             continue
         x, w = features[rows], everything[rows]
-        strength = _choose_strength(x, y, w, subjects[rows], strengths, folds, seed)
-        beta = _solve(x, y, w, strength)
+        # With BLAS on two cores its threads wait for each other at our sizes: seven times slower.
+        with one_thread():
+            strength = _choose_strength(x, y, w, subjects[rows], strengths, folds, seed)
+            beta = _solve(x, y, w, strength)
         weights[task], intercepts[task] = beta[:-1], beta[-1]
         chosen[task] = strength
     return Logistic(weights=weights, intercepts=intercepts, strengths=tuple(chosen))
