@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ingest.mapping_file import Coded
-from ingest.records import open_bytes
+from ingest.records import TORN, open_bytes
 
 __all__ = [
     "as_utc",
@@ -49,7 +49,7 @@ def read_table(path: Path) -> Iterator[Any]:
                     yield f"row with {len(cells)} fields where the header has {len(header)}"
                 else:
                     yield dict(zip(header, cells, strict=True))
-    except (csv.Error, OSError, EOFError):
+    except (csv.Error, *TORN):
         yield "row that is not CSV; what follows it in the file was not read"
 
 

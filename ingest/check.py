@@ -23,7 +23,7 @@ from ingest.headers import ImageHeader, acquired_at
 from ingest.landing import discover, kind_of
 from ingest.limits import Caps, LimitedChild
 from ingest.projection import SUPPORTED
-from ingest.records import BATCH, is_ndjson, open_bytes, read_records, unpack
+from ingest.records import BATCH, TORN, is_ndjson, open_bytes, read_records, unpack
 
 __all__ = ["check"]
 
@@ -137,7 +137,7 @@ def _count_fhir(
         with open_bytes(file) as handle:
             try:
                 content = handle.read()
-            except (OSError, EOFError):
+            except TORN:
                 content = b""
         kind = "ndjson" if is_ndjson(content) else unpack(content)[0]
         batches = read_records(file, wrapped=False) if kind == "ndjson" else _wrapped(content)
@@ -277,7 +277,7 @@ def _describe_table(file: Path, name: str, listed: set[str]) -> str:
                     for cell in row
                     if cell.strip().lower().endswith(_IMAGE_ENDINGS)
                 )
-    except (csv.Error, OSError, EOFError):
+    except (csv.Error, *TORN):
         return f"{name}: not CSV after {rows:,} rows"
     columns = ", ".join(header)
     return (

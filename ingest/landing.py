@@ -24,7 +24,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ingest.errors import InputError, MappingError, StoreError
-from ingest.records import is_ndjson, open_bytes, unpack
+from ingest.records import TORN, is_ndjson, open_bytes, unpack
 
 __all__ = ["LandedFile", "RawZone", "discover", "kind_of"]
 
@@ -229,7 +229,7 @@ class RawZone:
         with open_bytes(path) as handle:
             try:
                 content = handle.read()
-            except (OSError, EOFError):
+            except TORN:
                 content = b""  # a damaged .gz: not JSON, and quarantined as that
         if is_ndjson(content):
             return "ndjson"

@@ -8,13 +8,14 @@ NDJSON goes to DuckDB as text, broken or not, so that each is accounted for.
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 
-__all__ = ["BATCH", "is_ndjson", "open_bytes", "read_records", "unpack"]
+__all__ = ["BATCH", "TORN", "is_ndjson", "open_bytes", "read_records", "unpack"]
 
 BATCH = pa.schema(
     [
@@ -24,6 +25,12 @@ BATCH = pa.schema(
     ]
 )
 _CHUNK_BYTES = 16 << 20
+
+TORN = (OSError, EOFError, zlib.error)
+"""What reading a damaged file raises: gzip has three ways to say it."""
+
+
+_EMPTY = {"skip": "Bundle: without entries"}  # a search that found nothing is a record all the same
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -98,7 +105,7 @@ def _wrap_entry(entry: Any) -> Iterator[dict[str, Any]]:
         yield {"skip": "Bundle: entry without a resource"}
     else:
         # A Bundle inside a Bundle (a batch's answer to a search) gives its own entries.
-        for line in _wrap(entry["resource"]):
+        for line in list(_wrap(entry["resource"])) or [dict(_EMPTY)]:
             if "resource" in line and "fullUrl" not in line and entry.get("fullUrl"):
                 line["fullUrl"] = entry["fullUrl"]
             yield line
@@ -137,24 +144,28 @@ def _read_lines(path: Path) -> Iterator[list[bytes]]:
     with open_bytes(path) as handle:
         first = True
         while True:
+            chunk, torn = bytearray(), False
             try:
-                chunk = handle.read(_CHUNK_BYTES)
-            except (OSError, EOFError):
-                # The stream broke off: what came before stands, the torn line is one bad record.
-                yield [rest or b"broken gzip stream"]
-                return
+                # Part by part: a `read` of the whole chunk that breaks off gives nothing of it.
+                while len(chunk) < _CHUNK_BYTES and (part := handle.read1(_CHUNK_BYTES)):  # type: ignore[attr-defined]
+                    chunk += part
+            except TORN:
+                torn = True
             if first:
                 chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
+            *lines, rest = (rest + bytes(chunk)).split(b"\n")
+            yield lines
+            if torn:  # what came before stands; the torn line is one bad record, whole or not
+                yield [rest + b" broken gzip stream"]
+                return
             if not chunk:
                 yield [rest]
                 return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield lines
 
 
 def _bundle_lines(line: bytes) -> list[dict[str, Any]] | None:
     kind, records = unpack(line)
-    return records if kind == "bundle" else None
+    return (records or [dict(_EMPTY)]) if kind == "bundle" else None
 
 
 def _as_text(texts: list[bytes], flags: list[bool]) -> pa.Array:

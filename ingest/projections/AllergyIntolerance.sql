@@ -8,7 +8,6 @@ WITH read AS (
         *,
         from_json(json, '{"code": "JSON", "recordedDate": "VARCHAR", "onsetDateTime": "VARCHAR",
             "onsetPeriod": {"start": "VARCHAR", "end": "VARCHAR"}, "lastOccurrence": "VARCHAR",
-            "verificationStatus": {"coding": [{"code": "VARCHAR"}]},
             "reaction": [{"substance": "JSON"}]}') AS r
     FROM resource
     WHERE type = 'AllergyIntolerance'
@@ -18,14 +17,15 @@ coded AS (
         *,
         concept(coalesce(r.code, r.reaction[1].substance)) AS c,
         coalesce(r.onsetDateTime, r.onsetPeriod.start) AS onset,
-        lower(r.verificationStatus.coding[1].code) AS verified
+        verification(json -> '$.verificationStatus') AS verified
     FROM read
 )
 SELECT
     file, position, subject_key,
     coalesce(
         fhir_end(r.recordedDate, zone),
-        greatest(fhir_end(r.lastOccurrence, zone), fhir_end(onset, zone), encounter_end)
+        CASE WHEN NOT encounter_goes_on
+             THEN greatest(fhir_end(r.lastOccurrence, zone), fhir_end(onset, zone), encounter_end) END
     ) AS time,
     fhir_end(onset, zone) AS occurred,
     'ALLERGY//' || c.code AS code,

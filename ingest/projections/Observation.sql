@@ -2,7 +2,8 @@
 -- its own gives its components alone).
 --
 -- `time`: the later of the end of `effective[x]` and `issued`; an amended or corrected value counts
--- from its amendment on (`meta.lastUpdated`, too). `occurred`: the start of `effective[x]`.
+-- from its amendment on (`meta.lastUpdated`, or the `issued` of that version); where neither says when
+-- that was, from its encounter's end, else it is left out. `occurred`: the start of `effective[x]`.
 -- A coded value stands in the code (`LOINC//72166-2//SNOMED//266919005`), so that its presence can
 -- be learnt from; quantities, integers, booleans (1, 0), the middle of a range, a ratio's quotient
 -- and the mean of sampled data are `numeric_value`; a comparator, words, dates and a ratio as it is
@@ -31,7 +32,9 @@ timed AS (
             period_start(r.effectivePeriod, zone), fhir_end(r.effectiveTiming.event[1], zone)
         ) AS started,
         CASE WHEN status IN ('amended', 'corrected') THEN updated END AS amended,
-        coalesce(greatest(ended, fhir_end(r.issued, zone), amended), encounter_end) AS time,
+        CASE WHEN status IN ('amended', 'corrected') AND coalesce(updated, fhir_end(r.issued, zone)) IS NULL
+             THEN CASE WHEN encounter_end IS NOT NULL THEN greatest(ended, encounter_end) END
+             ELSE coalesce(greatest(ended, fhir_end(r.issued, zone), amended), encounter_end) END AS time,
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status END AS void
     FROM read
 ),

@@ -7,13 +7,17 @@
 CREATE MACRO local_time(t, zone) AS
     CASE WHEN zone = 'UTC' THEN t ELSE timezone('UTC', timezone(zone, t)) END;
 
+-- A year outside 1700 to 2399 is a stand-in ("9999-12-31": no end yet) or a slip, and no time: as an
+-- event's time it would say that the patient was followed for ever.
 CREATE MACRO fhir_instant(t, zone) AS CASE
+    WHEN left(t, 4) NOT BETWEEN '1700' AND '2399' THEN NULL
     WHEN NOT regexp_matches(t, '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:') THEN NULL
-    WHEN regexp_matches(t, '(Z|[+-][0-9]{2}:[0-9]{2})$') THEN timezone('UTC', try_cast(t AS TIMESTAMPTZ))
+    WHEN regexp_matches(t, '(Z|[+-][0-9]{2}:?[0-9]{2})$') THEN timezone('UTC', try_cast(t AS TIMESTAMPTZ))
     ELSE local_time(try_cast(t AS TIMESTAMP), zone)
 END;
 
 CREATE MACRO fhir_start(t, zone) AS CASE
+    WHEN left(t, 4) NOT BETWEEN '1700' AND '2399' THEN NULL
     WHEN length(t) > 10 THEN fhir_instant(t, zone)
     WHEN regexp_full_match(t, '[0-9]{4}(-[0-9]{2}){0,2}')
         THEN local_time(try_cast(rpad(t, 10, CASE length(t) WHEN 4 THEN '-01-01' ELSE '-01' END) AS DATE)::TIMESTAMP, zone)
@@ -22,6 +26,7 @@ END;
 CREATE MACRO fhir_end(t, zone) AS CASE
     WHEN length(t) > 10 THEN fhir_instant(t, zone)
     WHEN NOT regexp_full_match(t, '[0-9]{4}(-[0-9]{2}){0,2}') THEN NULL
+    WHEN left(t, 4) NOT BETWEEN '1700' AND '2399' THEN NULL
     WHEN length(t) = 10 THEN local_time(try_cast(t AS DATE) + INTERVAL '1 day' - INTERVAL '1 second', zone)
     WHEN length(t) = 7 THEN local_time(try_cast(t || '-01' AS DATE) + INTERVAL '1 month' - INTERVAL '1 second', zone)
     ELSE local_time(try_cast(t || '-01-01' AS DATE) + INTERVAL '1 year' - INTERVAL '1 second', zone)
@@ -34,6 +39,13 @@ CREATE MACRO period_start(p, zone) AS coalesce(
 );
 
 CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
+
+-- A verification status that denies or doubts, in whichever coding (or words, or STU3's bare code).
+CREATE MACRO verification(s) AS list_filter(
+    ['entered-in-error', 'refuted', 'unconfirmed', 'provisional', 'differential'],
+    lambda w: list_contains(
+        list_transform(list_concat(s ->> '$.coding[*].code', [s ->> '$.text', s ->> '$']), lambda x: lower(trim(x))), w)
+)[1];
 
 -- UCUM where the quantity has it, else what a person reads.
 CREATE MACRO quantity_unit(q) AS coalesce(q.code, q.unit);

@@ -22,7 +22,8 @@ FROM (
 );
 
 CREATE VIEW resource AS
-SELECT r.*, e."end" AS encounter_end FROM resolved r LEFT JOIN encounter e ON e.key = r.encounter_key
+SELECT r.*, e."end" AS encounter_end, e.key IS NOT NULL AND e."end" IS NULL AS encounter_goes_on
+FROM resolved r LEFT JOIN encounter e ON e.key = r.encounter_key
 WHERE NOT r.modified;
 
 CREATE TABLE location AS

@@ -1,9 +1,12 @@
+import gzip
 import json
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -142,6 +145,30 @@ def test_a_line_that_is_a_bundle_gives_its_entries(tmp_path: Path) -> None:
     file = report["files"]["in.ndjson"]
     assert (file["projected"], file["superseded"]) == (2, 3)
     assert file["skipped"] == {"Bundle: entry without a resource": 1}
+
+
+def test_a_search_that_found_nothing_is_a_record_too(tmp_path: Path) -> None:
+    empty = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+    outer = {"resourceType": "Bundle", "type": "batch-response", "entry": [{"resource": empty}]}
+    report = ingested(tmp_path, write_ndjson(tmp_path / "in.ndjson", PATIENT, empty, outer))
+    assert added_up(report) == {"in.ndjson": 3}
+    assert report["files"]["in.ndjson"]["skipped"] == {"Bundle: without entries": 2}
+
+
+@pytest.mark.parametrize("damage", ["cut short", "overwritten"])
+def test_what_stands_before_the_damage_of_a_gzip_file_is_kept(tmp_path: Path, damage: str) -> None:
+    lines = [observation(sha256(b"%d" % i).hexdigest(), {"valueInteger": i}) for i in range(9999)]
+    whole = gzip.compress(write_ndjson(tmp_path / "in.ndjson", PATIENT, *lines).read_bytes())
+    (tmp_path / "in.ndjson").unlink()
+    kept = whole[: len(whole) * 3 // 4]
+    # A block of type 3 is none: zlib says so with an error of its own.
+    torn = kept if damage == "cut short" else whole[:10] + b"\xff" * 100
+    (tmp_path / "in.ndjson.gz").write_bytes(torn)
+    report = ingested(tmp_path, tmp_path / "in.ndjson.gz")
+    file = report["files"]["in.ndjson.gz"]
+    added_up(report)
+    assert file["quarantined"] == {"not JSON": 1}
+    assert (file["projected"] > 6000) == (damage == "cut short")
 
 
 def test_why_a_resource_is_invalid_never_repeats_what_stands_in_it() -> None:

@@ -313,3 +313,73 @@ def test_a_subject_without_a_patient_resource_is_kept_and_one_without_any_is_not
     assert (report["subjects"], file["projected"]) == (1, 1)
     assert file["quarantined"] == {"no subject": 1}
     assert file["skipped"] == {"Observation: subject is no Patient": 1}
+
+
+def test_a_denied_disease_is_no_event_in_whichever_coding_the_denial_stands(tmp_path: Path) -> None:
+    said: list[Any] = [
+        {"coding": [{"system": "urn:local", "code": "9"}, {"code": "refuted"}]},
+        {"text": "Refuted"},
+        "refuted",  # STU3
+        {"coding": [{"system": "urn:local", "code": "9"}]},
+    ]
+    asthma = [
+        {
+            "resourceType": kind,
+            "id": str(place),
+            "code": concept("195967001"),
+            "patient" if kind == "AllergyIntolerance" else "subject": {"reference": "Patient/p"},
+            "recordedDate": "2020-01-01",
+            "verificationStatus": status,
+        }
+        for kind in ("Condition", "AllergyIntolerance")
+        for place, status in enumerate(said)
+    ]
+    report = ingested(tmp_path, write_ndjson(tmp_path / "in.ndjson", PATIENT, *asthma))
+    assert report["files"]["in.ndjson"]["skipped"] == {
+        "AllergyIntolerance: refuted": 3,
+        "Condition: refuted": 3,
+    }
+    assert report["events"] == 2
+
+
+def test_a_number_or_a_year_beyond_all_bounds_stops_nothing(tmp_path: Path) -> None:
+    report = ingested(
+        tmp_path,
+        write_ndjson(
+            tmp_path / "in.ndjson",
+            PATIENT,
+            observation("huge", {"valueQuantity": {"value": 1.7976931348623157e308}}),
+            observation("never", {"valueInteger": 1}, effectiveDateTime="9999-12-31"),
+        ),
+    )
+    assert report["files"]["in.ndjson"]["skipped"] == {"Observation: undated": 1}
+    assert report["events"] == 1
+
+
+def test_what_was_found_or_amended_at_an_unknown_moment_is_not_dated_too_early(
+    tmp_path: Path,
+) -> None:
+    """An onset is not when a disease was found, nor a measurement's hour that of its amendment."""
+    about = {"subject": {"reference": "Patient/p"}, "encounter": {"reference": "Encounter/e"}}
+    goes_on = {
+        **{"resourceType": "Encounter", "id": "e", "status": "in-progress"},
+        **{"class": {"code": "IMP"}, "subject": about["subject"]},
+        "period": {"start": "2020-05-01T08:00:00Z"},
+    }
+    found = {
+        **{"resourceType": "Condition", "id": "c", "code": concept("38341003")},
+        **{"onsetDateTime": "2015", **about},
+    }
+    source = write_ndjson(
+        tmp_path / "a.ndjson",
+        *(PATIENT, goes_on, found),
+        observation("amended", {"valueInteger": 1}, status="amended"),
+        observation("issued", {"valueInteger": 1}, status="amended", issued="2020-06-01T00:00:00Z"),
+        observation("compact", {"valueInteger": 1}, effectiveDateTime="2020-01-01T10:00:00+0100"),
+    )
+    report = ingested(tmp_path, source, timezone="America/New_York")
+    assert report["undated"] == {"Condition": 1, "Observation": 1}
+    events = RecordStore(tmp_path / "store").events().df().set_index("code")["time"]
+    assert not [code for code in events.index if "38341003" in code or "amended" in code]
+    assert str(events["LOINC//issued"]) == "2020-06-01 00:00:00"
+    assert str(events["LOINC//compact"]) == "2020-01-01 09:00:00"
