@@ -197,7 +197,10 @@ def _read_oracle(oracle: Path, store: Path, subjects: np.ndarray) -> dict[str, n
     for file in (oracle, crosswalk):
         if not file.is_file():
             raise InputError(f"{file} is not there; the oracle is joined by it")
-    truth, keys = pd.read_parquet(oracle), pd.read_parquet(crosswalk)
+    try:
+        truth, keys = pd.read_parquet(oracle), pd.read_parquet(crosswalk)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{oracle} or {crosswalk} cannot be read as Parquet") from error
     columns = [name for name in _ORACLE if name in truth.columns]
     if "subject_key" not in truth.columns or not columns:
         raise InputError(

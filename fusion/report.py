@@ -166,8 +166,8 @@ def _flow(flow: Mapping[str, Any]) -> str:
         parts.append(f"<ul>{said}</ul>" if said else "")
     if "splits" in flow:
         caption = (
-            "Splits, by patient: train fits; tuning stops early and chooses the model; calibration "
-            "fits the calibrator; held out judges."
+            "Splits, by patient: train fits; tuning stops early; calibration fits the calibrator; "
+            "both choose the model; held out judges."
         )
         rows = [
             (split.replace("_", " "), f"{found['rows']}", f"{found['subjects']}")

@@ -3,11 +3,12 @@
     run/
       run.json                configuration: tasks, seed, features left out, package versions
       tasks/TASK.yaml         the ACES tasks, as the cohort had them
-      splits.parquet          subject_id and split
+      splits.parquet          subject_id and split of those that it was fitted and chosen on
       models/NAME/…           a candidate's fitted parts: safetensors, JSON, boosting's text
       calibration.json        the calibrator of each model and task
       champion.json           {"tasks": {TASK: {"model": NAME, "why": words}}}
       manifest.json           SHA-256 of each of the files above: the fitted artefact
+      held_out.parquet        the others of its cohort; outside the manifest: they are no part of the fit
       metrics.json, report.html, figures    what `evaluate` writes; outside the manifest
 
 Nothing here is unpickled, ever: what is served is data, not code.
@@ -15,13 +16,13 @@ Nothing here is unpickled, ever: what is served is data, not code.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ingest.errors import RunError
 
-__all__ = ["fitted_files", "read_json", "seal_run", "verify_run", "write_json"]
+__all__ = ["digest_files", "fitted_files", "read_json", "seal_run", "verify_run", "write_json"]
 
 _FITTED = ("run.json", "splits.parquet", "calibration.json", "champion.json", "tasks", "models")
 
@@ -40,7 +41,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise RunError(
             f"{path} is not there; a run directory is what `medweave train` writes"
         ) from None
@@ -60,8 +61,12 @@ def fitted_files(run: Path) -> Iterator[Path]:
 
 def seal_run(run: Path) -> None:
     """Write manifest.json: the SHA-256 of each fitted file."""
-    digests = {f.relative_to(run).as_posix(): _digest(f) for f in fitted_files(run)}
-    write_json(run / "manifest.json", {"sha256": digests})
+    write_json(run / "manifest.json", {"sha256": digest_files(run, fitted_files(run))})
+
+
+def digest_files(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Give the SHA-256 of each file under its path within the folder."""
+    return {file.relative_to(folder).as_posix(): _digest(file) for file in files}
 
 
 def verify_run(run: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float64
 
 from fusion.calibration import Calibrator
@@ -15,7 +16,7 @@ from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
-__all__ = ["ServedRun"]
+__all__ = ["ServedRun", "read_splits"]
 
 
 class ServedRun:
@@ -121,3 +122,13 @@ class _Calibrated:
             )
         columns = [fit.apply(risks[:, i]) for i, fit in enumerate(self._calibrators)]
         return np.stack(columns, axis=1)
+
+
+def read_splits(run: Path) -> pd.DataFrame:
+    """Give subject_id and split of everybody in the run's cohort."""
+    files = [file for name in ("splits", "held_out") if (file := run / f"{name}.parquet").is_file()]
+    if not files:
+        raise RunError(
+            f"{run} lacks splits.parquet; a run directory is what `medweave train` writes"
+        )
+    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)

@@ -24,7 +24,7 @@ from fusion.fitting import (
 )
 from fusion.prevalence import base_rates
 from fusion.rows import Rows, digest_rows, read_rows
-from fusion.run import read_json, seal_run, verify_run, write_json
+from fusion.run import digest_files, read_json, seal_run, verify_run, write_json
 from ingest.errors import CohortError, MedweaveError, UsageError
 from ingest.labels import Cohort, read_cohort, write_splits
 
@@ -104,9 +104,11 @@ def train(
     }
     encoders = encoders or frozen_encoders(cache or token_cache(store))
     config["preprocessing"] = encoders.preprocessing
-    fingerprint = _fingerprint({"config": config, "rows": [digest_rows(r) for r in read.values()]})
+    asked = {f.name: f.read_text("utf-8") for f in sorted((cohort / "tasks").glob("*.yaml"))}
+    rows = [digest_rows(r) for r in read.values()]
+    fingerprint = _fingerprint({"config": config, "rows": rows, "asked": asked})
     if _is_done(run, fingerprint):
-        _write_sources(run, store, cohort)
+        _write_sources(run, store, cohort, table)
         return read_json(run / "champion.json")
 
     _clear(run, names)
@@ -118,7 +120,7 @@ def train(
     settled = _settle(names, config, read, models, encoders, progress)
     _write(run, cohort, table, config, fingerprint, everything, settled)
     seal_run(run)
-    _write_sources(run, store, cohort)
+    _write_sources(run, store, cohort, table)
     return read_json(run / "champion.json")
 
 
@@ -182,7 +184,7 @@ def _fit(
         folder = run / "models" / name
         # Late fusion depends on which parts it was given.
         mark = _fingerprint({**question, "name": name, "after": list(models)})
-        if (folder / _DONE).is_file() and read_json(folder / _DONE) == {"fingerprint": mark}:
+        if (folder / _DONE).is_file() and read_json(folder / _DONE) == _done(mark, folder):
             models[name] = candidate_type(name).load(folder, encoders)
             continue
         models[name] = fit_candidate(
@@ -199,11 +201,17 @@ def _fit(
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         models[name].save(unfinished)
-        write_json(unfinished / _DONE, {"fingerprint": mark})
+        write_json(unfinished / _DONE, _done(mark, unfinished))
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished.rename(folder)
     return models
+
+
+def _done(mark: str, folder: Path) -> dict[str, Any]:
+    """Say what was fitted, and as which bytes: a changed file is fitted anew, not sealed again."""
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and f != folder / _DONE)
+    return {"fingerprint": mark, "sha256": digest_files(folder, files)}
 
 
 def _settle(
@@ -302,14 +310,17 @@ def _write(
         }
         chosen[task] = {"model": choice.model, "why": choice.why, "compared": compared}
     write_json(run / "champion.json", {"tasks": chosen})
-    write_splits(run / "splits.parquet", table.index[["subject_id", "split"]].drop_duplicates())
+    known = table.index[["subject_id", "split"]].drop_duplicates()
+    write_splits(run / "splits.parquet", known[known["split"] != "held_out"])
     for file in sorted((cohort / "tasks").glob("*.yaml")):
         (run / "tasks").mkdir(exist_ok=True)
         shutil.copyfile(file, run / "tasks" / file.name)
 
 
-def _write_sources(run: Path, store: Path, cohort: Path) -> None:
-    """Note where the inputs lay; outside the manifest, since a path is no part of the fit."""
+def _write_sources(run: Path, store: Path, cohort: Path, table: Cohort) -> None:
+    """Note where the inputs lay and who was held out; outside the manifest: no part of the fit."""
+    known = table.index[["subject_id", "split"]].drop_duplicates()
+    write_splits(run / "held_out.parquet", known[known["split"] == "held_out"])
     write_json(
         run / "sources.json", {"store": str(store.resolve()), "cohort": str(cohort.resolve())}
     )

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from ingest.errors import MedweaveError, UsageError
+from ingest.errors import InputError, MedweaveError, UsageError
 
 __all__ = ["main"]
 
@@ -42,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 141
+    except OSError as error:  # a path that is of another kind, a full disk
+        if arguments.debug:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"medweave {arguments.command}: {place}{error.strerror or error}", file=sys.stderr)
+        return InputError.exit_code
     return 0
 
 
@@ -128,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("serve", _serve, "Open the page on this machine.")
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
     sub.add_argument("--store", type=Path, help="record store to pick patients from")
-    sub.add_argument("--port", type=int, default=7860, help="port (default 7860)")
+    sub.add_argument("--port", type=_port, default=7860, help="port (default 7860)")
     sub.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1)")
     sub.add_argument("--auth", type=Path, help="file with lines NAME:PASSWORD; needed off loopback")
 
@@ -140,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=7, help="of the simulation (default 7)")
     sub.add_argument("--data", type=Path, help="a real data set that has a mapping, instead")
     sub.add_argument("--no-serve", action="store_true", help="stop before the page")
-    sub.add_argument("--port", type=int, default=7860, help="port (default 7860)")
+    sub.add_argument("--port", type=_port, default=7860, help="port (default 7860)")
     return parser
 
 
@@ -148,6 +154,13 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1; got {value}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 2**16:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 65535; got {value}")
     return value
 
 
@@ -210,6 +223,8 @@ def _cohort(a: argparse.Namespace) -> None:
 
 
 def _train(a: argparse.Namespace) -> None:
+    if a.repeats > 1 and not a.folds:
+        raise UsageError("--repeats is of the cross-validation; it needs --folds")
     if a.folds:
         from fusion.crossfit import cross_validate
         from fusion.report import describe_metrics
@@ -281,6 +296,8 @@ def _serve(a: argparse.Namespace) -> None:
 def _demo(a: argparse.Namespace) -> None:
     from serve.demo import demo
 
+    if a.data and a.patients:
+        raise UsageError("--patients is of the simulated hospital; leave it out with --data")
     demo(
         a.out,
         patients=a.patients,

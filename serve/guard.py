@@ -55,6 +55,9 @@ ANSWERED = frozenset(
 """Of `/gradio_api/…`, what the page needs. Not among them: file, proxy, stream, component_server,
 monitoring, run history, and whatever a later Gradio adds."""
 
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+"""The kinds of body, besides JSON, that are handed on: FastAPI never reads these as JSON."""
+
 JSON_BYTES = 2**20
 """The largest JSON body; the page's own are some hundred bytes."""
 
@@ -129,8 +132,11 @@ class Guard:
             return (411, "a length is required"), receive
         if int(length) > most:
             return (413, "too large"), receive
-        if upload or not headers.get("content-type", "").startswith("application/json"):
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if upload or kind in FORMS or not int(length):
             return None, receive
+        if kind != "application/json":  # FastAPI reads application/anything+json as JSON too
+            return (415, "only JSON and forms are read"), receive
         body = b"".join([part async for part in _body(receive)])
         try:
             content = json.loads(body or b"null")

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from jaxtyping import Float64
 from PIL import Image
 from tqdm import tqdm
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from fusion.rows import drop_codes
 from fusion.run import read_json
 from fusion.scoring import ALL_MODALITIES, Scorer
-from fusion.served import ServedRun
+from fusion.served import ServedRun, read_splits
 from fusion.shapley import shapley
 from ingest.cohort import prediction_times
 from ingest.errors import InputError, StoreError
@@ -81,7 +80,7 @@ class Predictor:
 
     def _patients_of(self, split: str) -> pd.DataFrame:
         if split not in self._patients:
-            splits = pq.read_table(self.run / "splits.parquet").to_pandas()
+            splits = read_splits(self.run)
             ids = splits.loc[splits["split"] == split, "subject_id"].tolist()
             self._patients[split] = self._moments(self.store, ids)
         return self._patients[split]

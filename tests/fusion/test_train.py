@@ -109,6 +109,7 @@ def test_held_out_rows_change_no_hash(clinic: Path, tmp_path: Path) -> None:
     labels = pq.read_table(clinic / "cohort" / "labels" / "ill.parquet").to_pandas()
     flipped = labels["subject_id"].isin(mine)
     labels.loc[flipped, "boolean_value"] = ~labels.loc[flipped, "boolean_value"]
+    labels = labels[labels["subject_id"] != mine.iloc[0]]  # nor does one who is no more held out
     labels.to_parquet(tmp_path / "cohort" / "labels" / "ill.parquet")
     fit(tmp_path)
     assert hashes(tmp_path / "run") == hashes(clinic / "run")
@@ -231,6 +232,15 @@ def test_a_changed_file_is_not_served(clinic: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "champion.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"champion.json was changed"):
         serve(tmp_path / "run")
+
+
+def test_a_changed_model_is_fitted_anew_and_not_sealed_again(clinic: Path) -> None:
+    fit(clinic, "changed")
+    sealed = hashes(clinic / "changed")
+    rates = clinic / "changed" / "models" / "prevalence" / "rates.json"
+    rates.write_text(rates.read_text().replace("0.", "0.9", 1))
+    fit(clinic, "changed")
+    assert hashes(clinic / "changed") == sealed
 
 
 def test_another_encoder_is_not_served(clinic: Path) -> None:

@@ -362,13 +362,19 @@ def test_what_was_found_or_amended_at_an_unknown_moment_is_not_dated_too_early(
     """An onset is not when a disease was found, nor a measurement's hour that of its amendment."""
     about = {"subject": {"reference": "Patient/p"}, "encounter": {"reference": "Encounter/e"}}
     goes_on = {
-        **{"resourceType": "Encounter", "id": "e", "status": "in-progress"},
-        **{"class": {"code": "IMP"}, "subject": about["subject"]},
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "in-progress",
+        "class": {"code": "IMP"},
+        "subject": about["subject"],
         "period": {"start": "2020-05-01T08:00:00Z"},
     }
     found = {
-        **{"resourceType": "Condition", "id": "c", "code": concept("38341003")},
-        **{"onsetDateTime": "2015", **about},
+        "resourceType": "Condition",
+        "id": "c",
+        "code": concept("38341003"),
+        "onsetDateTime": "2015",
+        **about,
     }
     source = write_ndjson(
         tmp_path / "a.ndjson",

@@ -93,6 +93,13 @@ def test_the_same_command_gives_the_same_fitted_artefact(
             "nowhere",
         ),
         (["evaluate", "nowhere"], 7, "nowhere"),
+        (["evaluate", "README.md"], 7, "README.md"),
+        (["serve", "nowhere", "--port", "99999"], 2, "65535"),
+        (
+            ["train", "--store", "s", "--cohort", "c", "--run", "{tmp}/r", "--repeats", "2"],
+            2,
+            "--folds",
+        ),
         (["predict", "nowhere", "--store", "nowhere", "--out", "{tmp}/x.parquet"], 7, "nowhere"),
         (["simulate", "--patients", "0", "--out", "{tmp}/h"], 2, "at least 1"),
         (["demo", "--data", "tests", "--out", "{tmp}/d"], 3, "the demo knows"),

@@ -38,8 +38,13 @@ def test_the_session_names_every_command_of_the_path() -> None:
     ]
 
 
-def test_the_readme_runs_on_60_patients(tmp_path: Path) -> None:
+def test_the_readme_runs_on_60_patients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, "60")
+    (python,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+    monkeypatch.chdir(tmp_path)
+    known: dict = {}
+    exec(python, known)  # noqa: S102 - our own README
+    assert known["risks"].shape == known["without_image"].shape
     assert (tmp_path / "risks.parquet").is_file()
     assert (tmp_path / "run" / "report.html").is_file()
 

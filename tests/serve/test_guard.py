@@ -1,6 +1,7 @@
 """The guard: no client reads a file by its path, and no other machine's page reaches this one."""
 
 import http.client
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,19 @@ def test_a_path_is_found_wherever_it_stands_in_a_body(
     hidden = {"a": [{"b": {"path": str(secret), "meta": FORM}}]}
     for handler, data in (("uploaded", [hidden, "en"]), ("picked", [hidden, "en"])):
         assert ask(client, app, handler, data)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "Application/JSON; charset=utf-8", "application/x+json", "a/b", ""]
+)
+def test_json_under_another_name_is_checked_or_refused(
+    client: httpx.Client, secret: Path, kind: str
+) -> None:
+    body = json.dumps({"data": naming(secret), "fn_index": 0, "session_hash": "s"})
+    answer = client.post(
+        "/gradio_api/queue/join", content=body, headers={"content-type": kind} if kind else {}
+    )
+    assert answer.status_code in {403, 415}
 
 
 def test_what_was_uploaded_is_used_once_and_deleted(

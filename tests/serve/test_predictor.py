@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fusion.scoring import ALL_MODALITIES
+from fusion.served import read_splits
 from ingest.errors import InputError, StoreError
 from ingest.schema import Modality
 from ingest.store import RecordStore
@@ -94,7 +95,7 @@ def test_a_time_that_the_task_does_not_ask_at_is_marked(
 
 
 def test_patients_to_pick_are_held_out_ones(predictor: Predictor, clinic: Clinic) -> None:
-    splits = pd.read_parquet(clinic.run / "splits.parquet").set_index("subject_id")["split"]
+    splits = read_splits(clinic.run).set_index("subject_id")["split"]
     picked = predictor.patients()
     assert len(picked) == (splits == "held_out").sum() > 5
     assert set(splits[picked["subject_id"]]) == {"held_out"}
