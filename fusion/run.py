@@ -8,7 +8,7 @@
       calibration.json        the calibrator of each model and task
       champion.json           {"tasks": {TASK: {"model": NAME, "why": words}}}
       manifest.json           SHA-256 of each of the files above: the fitted artefact
-      held_out.parquet        the others of its cohort; outside the manifest: they are no part of the fit
+      held_out.parquet        the others of its cohort; outside the manifest: no part of the fit
       metrics.json, report.html, figures    what `evaluate` writes; outside the manifest
 
 Nothing here is unpickled, ever: what is served is data, not code.
