@@ -25,7 +25,7 @@ from serve.page_theme import SET_LANGUAGE_JS, TOGGLE_THEME_JS
 from serve.prediction import Prediction
 from serve.predictor import Predictor
 from serve.texts import LANGUAGES, Language, language_of, say
-from serve.upload import UploadError, UploadLimits
+from serve.upload import KINDS, UploadError, UploadLimits
 
 __all__ = ["LISTED", "build_page"]
 
@@ -86,7 +86,7 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
                     upload = gr.UploadButton(
                         say(start, "upload_button"),
                         file_count="multiple",
-                        file_types=[".json", ".ndjson", ".dcm"],
+                        file_types=sorted(KINDS),
                         variant="primary",
                         elem_id="mw-upload",
                     )

@@ -87,6 +87,7 @@ def _patient(prediction: Prediction, language: Language) -> str:
         f'<p class="mw-remark">{esc(say(language, key, n=n))}</p>'
         for key, n in (
             ("remark_image_unused", prediction.images_unused),
+            ("remark_image_undated", prediction.images_undated),
             ("remark_quarantined", prediction.quarantined),
         )
         if n

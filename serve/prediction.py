@@ -126,5 +126,8 @@ class Prediction:
     images_unused: int = 0
     """Of an upload: images that joined nobody or were unreadable."""
 
+    images_undated: int = 0
+    """Of an upload: images without a date, taken as known at the prediction time."""
+
     quarantined: int = 0
     """Of an upload: records that were unreadable."""

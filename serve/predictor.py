@@ -35,7 +35,7 @@ from serve.prediction import (
     TaskInfo,
     TaskRisk,
 )
-from serve.upload import UploadError, UploadLimits, uploaded_store
+from serve.upload import Uploaded, UploadError, UploadLimits, uploaded_store
 
 __all__ = ["Predictor"]
 
@@ -155,7 +155,9 @@ class Predictor:
             UploadError: no patient, several, or files that are no FHIR.
             LimitError: over a cap on files, bytes, memory or time.
         """
-        with uploaded_store(files, limits, timezone=timezone) as uploaded, self._lock:
+        task_files = [self._task_file(task.name) for task in self.tasks]
+        store = uploaded_store(files, limits, timezone=timezone, tasks=task_files)
+        with store as uploaded, self._lock:
             records = RecordStore(uploaded.store)
             known = _known(records)
             if known.empty:
@@ -169,7 +171,7 @@ class Predictor:
                 pd.Timestamp(time),
                 moments,
                 {**self._descriptions, **_descriptions(records)},
-                uploaded=(uploaded.images_unused, uploaded.quarantined),
+                uploaded=uploaded,
             )
 
     def _predict(
@@ -179,7 +181,7 @@ class Predictor:
         time: pd.Timestamp,
         moments: pd.DataFrame,
         descriptions: Mapping[str, str],
-        uploaded: tuple[int, int] | None = None,
+        uploaded: Uploaded | None = None,
     ) -> Prediction:
         index = pd.DataFrame({"subject_id": [subject_id], "prediction_time": [time]}).astype(
             {"subject_id": "int64", "prediction_time": "datetime64[us]"}
@@ -202,8 +204,9 @@ class Predictor:
             timeline=timeline,
             pictures=_pictures(timeline, records),
             descriptions=descriptions,
-            images_unused=uploaded[0] if uploaded else 0,
-            quarantined=uploaded[1] if uploaded else 0,
+            images_unused=uploaded.images_unused if uploaded else 0,
+            images_undated=uploaded.images_undated if uploaded else 0,
+            quarantined=uploaded.quarantined if uploaded else 0,
         )
 
     def _task_risk(

@@ -47,9 +47,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "upload_button": ("Choose files …", "选择文件……"),
     "upload_hint": (
         "One patient’s FHIR R4 Bundle or resources (.json, .ndjson) and, if there are any, images "
-        "(.dcm). At most {files} files and {megabytes} MB together. The files are read in a "
-        "separate, limited process on this machine and deleted at once.",
-        "一名患者的 FHIR R4 Bundle 或资源（.json、.ndjson），如有影像可一并上传（.dcm）。"
+        "(.dcm, .png, .jpg). At most {files} files and {megabytes} MB together. The files are read "
+        "in a separate, limited process on this machine and deleted at once.",
+        "一名患者的 FHIR R4 Bundle 或资源（.json、.ndjson），"
+        "如有影像可一并上传（.dcm、.png、.jpg）。"
         "最多 {files} 个文件，合计不超过 {megabytes} MB。"
         "文件在本机一个受限的独立进程中读取，随即删除。",
     ),
@@ -230,6 +231,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "{n} of the images joined no patient or could not be read, and were left out.",
         "{n} 幅影像无法与患者对应或无法读取，未被使用。",
     ),
+    "remark_image_undated": (
+        "{n} of the images carried no date; counted as known at the prediction time.",
+        "{n} 幅影像没有日期，按预测时刻已知处理。",
+    ),
     "remark_quarantined": (
         "{n} records could not be read and were left out.",
         "{n} 条记录无法读取，未被使用。",
@@ -257,8 +262,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "error_nobody": ("The upload holds no patient.", "上传内容中没有患者。"),
     "error_kind": (
-        "Only .json, .ndjson and .dcm files are read.",
-        "仅读取 .json、.ndjson 与 .dcm 文件。",
+        "Only .json, .ndjson, .dcm, .png and .jpg files are read.",
+        "仅读取 .json、.ndjson、.dcm、.png 与 .jpg 文件。",
     ),
     "error_unknown_subject": (
         "There is no such patient among the held-out ones.",

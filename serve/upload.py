@@ -3,9 +3,14 @@
 Caps on kinds, count and bytes are checked before anything is read. The rest (parsing of JSON and
 DICOM, decoding, projection) happens in a child process with a limit on memory, time and the size
 of what it may write. File names are replaced by numbers, since they can carry a patient's name.
+
+A PNG or JPEG says neither whose it is nor when it was taken. In an upload it can only be the one
+patient's, and who uploads it has it now: it counts as known at the time of prediction, which
+`Uploaded.images_undated` tells. It gets an ImagingStudy that says so and goes the common way.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -14,14 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from fusion.run import read_json
-from ingest.build import ingest
+from ingest.build import ingest, raw_zone_of
 from ingest.errors import InputError, LimitError, StoreError
 from ingest.limits import Caps, LimitedChild
+from ingest.store import RecordStore
 
 __all__ = ["UploadError", "UploadLimits", "Uploaded", "ingest_upload", "uploaded_store"]
 
-KINDS = frozenset({".json", ".ndjson", ".dcm"})
+PICTURES = frozenset({".png", ".jpg", ".jpeg"})
+KINDS = frozenset({".json", ".ndjson", ".dcm", *PICTURES})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +81,28 @@ class Uploaded:
     images_unused: int
     """Uploaded images that are not in the store: they joined no patient or were unreadable."""
 
+    images_undated: int
+    """Uploaded images without a date, taken as known at the time of prediction."""
+
     quarantined: int
     """Records of the other files that could not be read."""
 
 
 @contextlib.contextmanager
 def uploaded_store(
-    files: Sequence[Path], limits: UploadLimits | None = None, *, timezone: str = "UTC"
+    files: Sequence[Path],
+    limits: UploadLimits | None = None,
+    *,
+    timezone: str = "UTC",
+    tasks: Sequence[Path] = (),
 ) -> Iterator[Uploaded]:
     """Ingest one patient's files into a store that exists as long as the context.
+
+    Args:
+        files: of the KINDS.
+        limits: caps on the upload.
+        timezone: of times that carry no zone.
+        tasks: task files: the latest time at which one of them asks dates what has no date.
 
     Raises:
         UploadError: no file of a kind that is read, no patient, or several.
@@ -93,16 +115,22 @@ def uploaded_store(
         incoming = place / "incoming"
         incoming.mkdir()
         for number, file in enumerate(files, 1):
-            shutil.copyfile(file, incoming / f"{number}{file.suffix.lower()}")
+            # A name that no identifier in the record can equal.
+            shutil.copyfile(file, incoming / f"uploaded-file-{number}{file.suffix.lower()}")
         caps = Caps(memory_bytes=limits.memory_bytes, seconds=limits.seconds)
         with LimitedChild("serve.upload:ingest_upload", caps) as child:
             told, _ = child.call(
-                place=str(place), written_bytes=limits.written_bytes, timezone=timezone
+                place=str(place),
+                written_bytes=limits.written_bytes,
+                timezone=timezone,
+                tasks=[str(task) for task in tasks],
             )
         yield _uploaded(place / "store", told)
 
 
-def ingest_upload(place: str, written_bytes: int, timezone: str) -> tuple[dict[str, Any], bytes]:
+def ingest_upload(
+    place: str, written_bytes: int, timezone: str, tasks: list[str]
+) -> tuple[dict[str, Any], bytes]:
     """Ingest PLACE/incoming into PLACE/store; this is what the child runs."""
     directory = Path(place)
     _limit_child(written_bytes)
@@ -110,13 +138,50 @@ def ingest_upload(place: str, written_bytes: int, timezone: str) -> tuple[dict[s
     temporary.mkdir()
     # What a killed child leaves behind is then deleted with the rest.
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    incoming, store = directory / "incoming", directory / "store"
     try:
-        ingest([directory / "incoming"], directory / "store", timezone=timezone, progress=False)
+        ingest([incoming], store, timezone=timezone, progress=False)
+        undated = _date_pictures(incoming, store, [Path(task) for task in tasks])
+        if undated:
+            ingest([incoming], store, timezone=timezone, progress=False)
     except LimitError:
         raise
     except (InputError, StoreError) as error:
         return {"refused": type(error).__name__}, b""
-    return {}, b""
+    return {"undated": undated}, b""
+
+
+def _date_pictures(incoming: Path, store: Path, tasks: Sequence[Path]) -> list[str]:
+    """Write an ImagingStudy for each picture that has none; give the files' names.
+
+    None where the patient is not one, or nothing of that one is dated.
+    """
+    pictures = [file for file in sorted(incoming.iterdir()) if file.suffix in PICTURES]
+    last = RecordStore(store).events().aggregate("subject_id, max(time)", "subject_id").fetchall()
+    if not pictures or len(last) != 1 or last[0][1] is None:
+        return []
+    # Here, for ACES takes seconds to import and most uploads bring no picture.
+    from ingest.cohort import prediction_times
+
+    [(subject_id, time)] = last
+    moments = [prediction_times(store, task, [subject_id])["prediction_time"] for task in tasks]
+    asked = [found.max() for found in moments if len(found)]
+    at = max(asked).to_pydatetime() if asked else time
+    crosswalk = pq.read_table(raw_zone_of(store) / "crosswalk.parquet").to_pylist()
+    [subject] = [row["subject_key"] for row in crosswalk if row["subject_id"] == subject_id]
+    studies = [
+        {
+            "resourceType": "ImagingStudy",
+            "status": "available",
+            "identifier": [{"value": file.stem}],
+            "subject": {"reference": subject},
+            "started": f"{at.isoformat()}Z",
+        }
+        for file in pictures
+    ]
+    lines = "".join(json.dumps(study) + "\n" for study in studies)
+    (incoming / "studies.ndjson").write_text(lines, "utf-8")
+    return [file.name for file in pictures]
 
 
 def _check_caps(files: Sequence[Path], limits: UploadLimits) -> None:
@@ -141,11 +206,17 @@ def _uploaded(store: Path, told: dict[str, Any]) -> Uploaded:
         raise UploadError("error_nobody", "the upload holds no patient")
     if report["subjects"] > 1:
         raise UploadError("error_several", f"the upload holds {report['subjects']} patients")
-    images = [c for name, c in report["files"].items() if name.endswith(".dcm")]
-    records = [c for name, c in report["files"].items() if not name.endswith(".dcm")]
+    images, records, undated = [], [], 0
+    for name, counts in report["files"].items():
+        if Path(name).suffix in (*PICTURES, ".dcm"):
+            images.append(counts)
+            undated += counts["projected"] if Path(name).name in told["undated"] else 0
+        else:
+            records.append(counts)
     return Uploaded(
         store=store,
         images_unused=sum(c["records"] - c["projected"] for c in images),
+        images_undated=undated,
         quarantined=sum(sum(c["quarantined"].values()) for c in records),
     )
 

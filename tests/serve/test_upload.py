@@ -6,11 +6,29 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from ingest.errors import LimitError
 from ingest.store import RecordStore
+from serve.page_result import render
+from serve.predictor import Predictor
+from serve.texts import say
 from serve.upload import UploadError, UploadLimits, uploaded_store
+
+WEIGHED = """
+predicates:
+  weighed: {code: LOINC//29463-7}
+  ill: {code: SNOMED//84114007}
+trigger: weighed
+windows:
+  day: {start: trigger, end: start + 24h, start_inclusive: true, end_inclusive: true,
+        index_timestamp: end, has: {}}
+  year: {start: day.end, end: start + 365d, start_inclusive: false, end_inclusive: true,
+         label: ill, has: {}}
+"""
 
 
 def patient(identifier: str) -> dict[str, Any]:
@@ -76,6 +94,57 @@ def test_what_could_not_be_read_is_counted(tmp_path: Path) -> None:
     with uploaded_store([file, lines, film]) as uploaded:
         assert uploaded.images_unused == 1
         assert uploaded.quarantined == 1
+
+
+def picture(place: Path, name: str = "Jane_Roe.png") -> Path:
+    file = place / name
+    grey = np.random.default_rng(0).integers(0, 255, (64, 48), dtype=np.uint8)
+    Image.fromarray(grey).save(file)
+    return file
+
+
+def test_a_picture_without_a_date_is_the_patients_and_known_at_the_prediction_time(
+    tmp_path: Path, temporary: Path
+) -> None:
+    files = [
+        bundle(tmp_path, patient("2"), weight("w", "2", 71.5)),
+        picture(tmp_path),
+        picture(tmp_path, "2.JPG"),
+    ]
+    task = tmp_path / "weighed.yaml"
+    task.write_text(WEIGHED, "utf-8")
+    for tasks, at in (((), "2020-01-02T03:04:00"), ((task,), "2020-01-03T03:04:00")):
+        with uploaded_store(files, tasks=tasks) as uploaded:
+            assert (uploaded.images_undated, uploaded.images_unused) == (2, 0)
+            assert uploaded.quarantined == 0
+            events = RecordStore(uploaded.store).events().df()
+            films = events[events["code"] == "IMAGE//OT"]
+            assert films["time"].tolist() == [pd.Timestamp(at)] * 2
+            assert not [f for f in temporary.rglob("*") if "Jane" in f.name]
+    assert not list(temporary.iterdir())
+
+
+def test_an_uploaded_picture_is_seen_by_the_model_and_shown(
+    tmp_path: Path, predictor: Predictor
+) -> None:
+    record = bundle(tmp_path, patient("a"), weight("w", "a", 71.5))
+    without = predictor.predict_upload([record])
+    shown = predictor.predict_upload([record, picture(tmp_path)])
+    assert without.pictures == ()
+    assert [p.code for p in shown.pictures] == ["IMAGE//OT"]
+    assert shown.prediction_time == without.prediction_time
+    assert shown.risks[0].risk != without.risks[0].risk
+    for language in ("en", "zh"):
+        assert say(language, "remark_image_undated", n=1) in render(shown, language)
+        assert say(language, "remark_image_undated", n=1) not in render(without, language)
+
+
+def test_a_picture_that_is_none_is_counted_as_unused(tmp_path: Path) -> None:
+    lie = tmp_path / "film.png"
+    lie.write_bytes(b"not a film")
+    file = bundle(tmp_path, patient("a"), weight("w", "a", 71.5))
+    with uploaded_store([file, lie]) as uploaded:
+        assert (uploaded.images_undated, uploaded.images_unused) == (0, 1)
 
 
 def test_several_patients_or_none_are_refused(tmp_path: Path) -> None:
