@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -92,18 +92,25 @@ def map_cell(coded: Coded, cells: dict[str, str]) -> str | None:
     return " ".join(value.split()).replace("//", "/")[:_CODE_LENGTH]
 
 
-def read_moment(text: str | None, site: str) -> datetime | None:
-    """Read ISO 8601; a date without hour is its day's end at the site."""
+def read_moment(text: str | None, site: str) -> tuple[datetime, timedelta] | None:
+    """Read ISO 8601: the last moment that it can mean, and how much earlier it may have been.
+
+    A date without hour is its day's end at the site.
+
+    >>> read_moment("2024-03-01", "Europe/Berlin")
+    (datetime.datetime(2024, 3, 1, 22, 59, 59, 999999), datetime.timedelta(seconds=86399, ...))
+    """
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        start = end = datetime.fromisoformat(text)
         if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
-            moment = datetime.combine(moment, time.max)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=ZoneInfo(site))
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-        return moment if moment.year in _YEARS else None
+            end = datetime.combine(start, time.max)
+        start, end = (
+            as_utc(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(site)))
+            for moment in (start, end)
+        )
+        return (end, end - start) if end.year in _YEARS else None
     except (ValueError, OverflowError):
         return None
 

@@ -23,7 +23,7 @@ from ingest.headers import ImageHeader, acquired_at
 from ingest.landing import discover, kind_of
 from ingest.limits import Caps, LimitedChild
 from ingest.projection import SUPPORTED
-from ingest.records import BATCH, TORN, is_ndjson, open_bytes, read_records, unpack
+from ingest.records import BATCH, TORN, open_bytes, read_document, read_records
 
 __all__ = ["check"]
 
@@ -134,13 +134,8 @@ def _count_fhir(
 ) -> str:
     batches: Iterable[pa.RecordBatch]
     if kind == "resource":
-        with open_bytes(file) as handle:
-            try:
-                content = handle.read()
-            except TORN:
-                content = b""
-        kind = "ndjson" if is_ndjson(content) else unpack(content)[0]
-        batches = read_records(file, wrapped=False) if kind == "ndjson" else _wrapped(content)
+        kind, records = read_document(file)
+        batches = read_records(file, wrapped=False) if kind == "ndjson" else _wrapped(records)
     else:
         batches = read_records(file, wrapped=False)
     for batch in batches:
@@ -149,8 +144,8 @@ def _count_fhir(
     return kind
 
 
-def _wrapped(content: bytes) -> Iterator[pa.RecordBatch]:
-    texts = [json.dumps(record) for record in unpack(content)[1]]
+def _wrapped(records: list[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    texts = [json.dumps(record) for record in records]
     columns = [
         pa.array(range(1, len(texts) + 1), pa.int64()),
         pa.array(texts, pa.large_string()),

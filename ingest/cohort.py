@@ -7,6 +7,9 @@ shard at a time. What we add to ACES:
   if the label's event came inside the window; or if the window ran its length under observation
   (something is recorded of the subject at its end or later); or if the subject died inside it; or,
   for a window that an event ends, if that event came. Otherwise it is missing, never negative.
+  Each of these must be sure: a date counts as observation from its beginning, and what is dated by
+  a month or a year, which may lie before a border of the window or after it, leaves the label
+  missing (see `ingest.coarse`).
 - An event at the very prediction time is not the future: `time <= prediction_time` is what a model
   may see, and a label's window that would count it is refused (unless `concurrent: true`).
 - `metadata.rows` keeps a subject's first or last eligible time, chosen before labels are looked at.

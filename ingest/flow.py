@@ -66,8 +66,8 @@ def warn_of(
             said.append(f"{lost}: what ends the label's window never came; are they like the rest?")
         else:
             said.append(
-                f"{lost}: follow-up is too short; a positive is known at once and a negative only "
-                f"at the end, so the base rate of {positives / n:.3f} among labelled rows may "
+                f"{lost}: follow-up is too short, or the outcome is dated by month or year only; a "
+                f"positive is known at once and a negative only at the end, so the base rate of {positives / n:.3f} among labelled rows may "
                 f"overstate the true one (if all others are negative: "
                 f"{positives / eligible['rows']:.3f})"
             )

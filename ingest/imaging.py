@@ -7,9 +7,10 @@ quarantined: a film in the wrong record is worse than none.
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
@@ -209,22 +210,40 @@ def _add_image(
     rows: Rows, file: LandedFile, header: ImageHeader, owner: _Owner, timezone: str
 ) -> None:
     acquired = acquired_at(header, timezone)
-    known = [moment for moment in (acquired, owner.available) if moment is not None]
-    if not known:
+    begun = acquired_at(replace(header, taken=tuple(map(_fill_up, header.taken))), timezone)
+    ends = [moment for moment in (acquired, owner.available) if moment is not None]
+    starts = [moment for moment in (begun, owner.occurred) if moment is not None]
+    if not ends:
         rows.undated(file.id, 1, "image")
         rows.outcome(file.id, 1, "skipped", "image: undated")
         return
+    time, time_from = max(ends), max(starts, default=None)
+    occurred, occurred_from = acquired or owner.available, begun or owner.occurred
     parts = ["IMAGE", header.modality or "OT", header.view, header.laterality]
     rows.event(
         subject_key=owner.subject_key,
-        time=max(known),
-        occurred=acquired or owner.occurred or owner.available,
+        time=time,
+        occurred=occurred,
+        time_from=time_from if time_from != time else None,
+        occurred_from=occurred_from if occurred_from != occurred else None,
         code="//".join(part for part in parts if part),
         image=f"images/{file.sha256}.png",
         file=file.id,
         position=1,
     )
     rows.outcome(file.id, 1, "projected")
+
+
+def _fill_up(text: str) -> str:
+    """Complete a DICOM date-time with its period's beginning.
+
+    >>> _fill_up("20240301"), _fill_up("202403+0100"), _fill_up("20240301101500.5")
+    ('20240301000000', '20240301000000+0100', '20240301101500.5')
+    """
+    stated = re.match(r"(\d\d){2,7}(?!\d)", text)
+    if stated is None:
+        return text  # odd; acquired_at does not read it either
+    return stated[0] + "00000101000000"[stated.end() :] + text[stated.end() :]
 
 
 def _write_whole(place: Path, content: bytes) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 from aces.query import query
 
+from ingest.coarse import settle
 from ingest.flow import Flow
 from ingest.task import Rows, Task, quiet_aces
 from ingest.view import View
@@ -106,24 +107,32 @@ def _label(view: View, task: Task, rows: pl.DataFrame, before: list[str]) -> pl.
     else:
         empty = pl.lit(None, pl.Datetime("us"))
         counted = counted.select("subject_id", "trigger", "label", begins=empty, ends=empty)
-    table = (
-        rows.join(counted, on=["subject_id", "trigger"], how="left")
-        .join(view.follow_up, on="subject_id", how="left")
-        .join(view.deaths, on="subject_id", how="left")
+    table = rows.join(counted, on=["subject_id", "trigger"], how="left").join(
+        view.follow_up, on="subject_id", how="left"
     )
+    if not view.coarse.is_empty():
+        settled = settle(table, view.coarse, view.sure, task)
+        table = table.join(settled, on=ROW, how="left")
+    else:
+        table = table.with_columns(surely=pl.lit(None, pl.Boolean))
     window = task.windows[name]
-    died, begins, ends = pl.col("died"), pl.col("begins"), pl.col("ends")
+    begins, ends = pl.col("begins"), pl.col("ends")
     if task.label_length is not None:
-        after = died >= begins if window.start_inclusive else died > begins
+        died, since = pl.col("died"), pl.col("died_from")
+        after = since >= begins if window.start_inclusive else since > begins
         until = died <= ends if window.end_inclusive else died < ends
-        negative = (pl.col("last") >= ends) | (after & until)
+        dead = table.join(view.deaths, on="subject_id").filter(after & until)
+        dead = dead.select(*ROW, dead=pl.lit(True)).unique()
+        table = table.join(dead, on=ROW, how="left")
+        negative = (pl.col("last") >= ends) | pl.col("dead")
     elif task.settings.never_ends == "missing":
         negative = begins.is_not_null() & ends.is_not_null()
     else:
         negative = pl.lit(True)
     positive = (pl.col("label") > 0).fill_null(False)
+    known = positive | negative.fill_null(False)
     return (
-        table.with_columns(boolean_value=positive)
-        .filter(positive | negative.fill_null(False))
+        table.with_columns(boolean_value=pl.coalesce("surely", positive))
+        .filter(pl.coalesce("surely", known))
         .select(*ROW, "boolean_value")
     )

@@ -24,7 +24,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ingest.errors import InputError, MappingError, StoreError
-from ingest.records import TORN, is_ndjson, open_bytes, unpack
+from ingest.records import read_document
 
 __all__ = ["LandedFile", "RawZone", "discover", "kind_of"]
 
@@ -226,14 +226,9 @@ class RawZone:
         kind = kind_of(path)
         if kind != "resource":
             return kind
-        with open_bytes(path) as handle:
-            try:
-                content = handle.read()
-            except TORN:
-                content = b""  # a damaged .gz: not JSON, and quarantined as that
-        if is_ndjson(content):
-            return "ndjson"
-        kind, lines = unpack(content)
+        kind, lines = read_document(path)
+        if kind == "ndjson":
+            return kind
         target = self.path / "landed" / f"{digest}.ndjson"
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")

@@ -114,6 +114,8 @@ class _Row:
     cells: dict[str, str]
     subject: str
     time: datetime
+    vague: timedelta
+    """How much earlier than `time` it may have been: a day, where a date has no hour."""
 
 
 @dataclass(kw_only=True)
@@ -125,7 +127,7 @@ class _Work:
     timezone: str
     rows: Rows = field(default_factory=Rows)
     kept: list[_Row] = field(default_factory=list)
-    first: dict[str, datetime] = field(default_factory=dict)
+    first: dict[str, tuple[datetime, timedelta]] = field(default_factory=dict)
     emitted: set[tuple[Any, ...]] = field(default_factory=set)
     images_done: dict[str, ImageHeader | None] = field(default_factory=dict)
 
@@ -141,7 +143,8 @@ class _Work:
                 self.rows.outcome(self.table.id, position, "quarantined", fate)
         self._spread()
         for row in self.kept:
-            self.first[row.subject] = min(row.time, self.first.get(row.subject, row.time))
+            stands = (row.time, row.vague)
+            self.first[row.subject] = min(stands, self.first.get(row.subject, stands))
 
     def project(self, images: dict[str, LandedFile], store: ImageStore, progress: bool) -> None:
         """Write the events of each row that has a subject and a time."""
@@ -172,20 +175,20 @@ class _Work:
         subject = read_cell(cells, self.plan.subject)
         if subject is None:
             return "row without subject"
-        moment = self._row_time(cells)
-        if moment is None:
+        read = self._row_time(cells)
+        if read is None:
             self.rows.undated(self.table.id, position, "row")
             return "skipped", "row: undated"
         key = self.plan.subject_prefix + subject
-        return _Row(position=position, cells=cells, subject=key, time=moment)
+        return _Row(position=position, cells=cells, subject=key, time=read[0], vague=read[1])
 
-    def _row_time(self, cells: dict[str, str]) -> datetime | None:
+    def _row_time(self, cells: dict[str, str]) -> tuple[datetime, timedelta] | None:
         when = self.plan.time
         if when.column is not None:
             return read_moment(read_cell(cells, when.column), self.timezone)
         days = read_days(cells, str(when.offset))
         days = when.missing if days is None else -days if when.negate else days
-        return None if days is None else as_utc(when.epoch) + timedelta(days=days)
+        return None if days is None else (as_utc(when.epoch) + timedelta(days=days), timedelta(0))
 
     def _spread(self) -> None:
         """Put rows of a subject that have one time apart, in the file's order."""
@@ -197,9 +200,17 @@ class _Work:
             row.time += again * step
 
     def _add(
-        self, row: _Row, moment: datetime | None, code: str, name: str | None = None, **more: Any
+        self,
+        row: _Row,
+        moment: datetime | None,
+        code: str,
+        name: str | None = None,
+        vague: timedelta | None = None,
+        **more: Any,
     ) -> None:
-        """Add an event unless an earlier row gave the same."""
+        """Add an event unless an earlier row gave the same; it is as vague as its row."""
+        vague = row.vague if vague is None else vague
+        start = moment - vague if moment is not None and vague else None
         event = {"subject_key": row.subject, "time": moment, "code": code, **more}
         same = tuple(sorted((key, repr(value)) for key, value in event.items()))
         if same not in self.emitted:
@@ -207,6 +218,8 @@ class _Work:
             self.rows.event(
                 **event,
                 occurred=moment,
+                time_from=start,
+                occurred_from=start,
                 display=name,
                 file=self.table.id,
                 position=row.position,
@@ -217,7 +230,7 @@ class _Work:
         once = (row.subject, code.partition("//")[0])
         if once not in self.emitted:
             self.emitted.add(once)
-            self._add(row, moment, code)
+            self._add(row, moment, code, vague=timedelta(0))
 
     def _add_person(self, row: _Row) -> None:
         if self.plan.sex is not None:
@@ -227,7 +240,7 @@ class _Work:
         if self.plan.age_years is not None:
             age = read_number(read_cell(row.cells, self.plan.age_years))
             if age is not None and 0 <= age <= 130:
-                start = self.first[row.subject]
+                start, _ = self.first[row.subject]
                 if self.plan.time.offset is not None:
                     start = as_utc(self.plan.time.epoch)
                 self._add_once(row, start - timedelta(days=age * _DAYS_PER_YEAR), "MEDS_BIRTH")
@@ -259,18 +272,20 @@ class _Work:
         ):
             return
         if outcome.offset is None:
-            days, start = outcome.days_after_first or 0.0, self.first[row.subject]
+            days, (start, vague) = outcome.days_after_first or 0.0, self.first[row.subject]
         else:
             found = read_days(row.cells, outcome.offset)
             if found is None:
                 return
-            days, start = found, row.time
+            days, start, vague = found, row.time, row.vague
         moment = start + timedelta(days=days)
         if outcome.at == "day_start":
-            moment = datetime.combine(moment, time.min)
+            moment, vague = datetime.combine(moment, time.min), timedelta(0)
         elif outcome.at == "day_end":
+            begins = datetime.combine(moment - vague, time.min)
             moment = datetime.combine(moment, time.max)
-        self._add(row, moment, outcome.code)
+            vague = moment - begins
+        self._add(row, moment, outcome.code, vague=vague)
 
     def _add_image(
         self, row: _Row, images: dict[str, LandedFile], store: ImageStore, problems: list[str]

@@ -13,7 +13,7 @@ more, and a store of a million films then takes 100 GB, not 20 TB. Pixel spacing
 import io
 import warnings
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,11 @@ def describe_image(path: str, decode: bool, caps: dict[str, Any]) -> tuple[dict[
     try:
         if decode:
             picture = read_picture(Path(path), Caps(**caps))
-            return {"header": asdict(picture.header)}, _to_png(picture)
+            return {"header": vars(picture.header)}, _to_png(picture)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header, _ = _open(Path(path), Caps(**caps))
-        return {"header": asdict(header)}, b""
+        return {"header": vars(header)}, b""
     except PictureError as problem:
         return {"skipped" if problem.skipped else "quarantined": problem.reason}, b""
 
@@ -149,7 +149,7 @@ def _open_dicom(content: bytes, caps: Caps) -> tuple[ImageHeader, Dataset]:
 
 def _check_deflated(content: bytes, caps: Caps) -> None:
     """Inflate no further than the cap, before pydicom inflates all of it."""
-    if content[128:132] != b"DICM":
+    if content[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in content:
         return
     stream = io.BytesIO(content)
     read_preamble(stream, force=False)

@@ -62,10 +62,10 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute("CREATE TABLE patient_identifier (subject_key VARCHAR, value VARCHAR)")
     con.execute(
-        "CREATE TABLE record (file VARCHAR, position BIGINT, seq BIGINT, type VARCHAR, id VARCHAR,"
-        " full_url VARCHAR, deletion BOOLEAN, updated TIMESTAMP, version BIGINT, status VARCHAR,"
-        " subject_ref VARCHAR, encounter_ref VARCHAR, modified BOOLEAN, zone VARCHAR,"
-        " json VARCHAR, problem VARCHAR, skip VARCHAR)"
+        "CREATE TABLE record (file VARCHAR, position BIGINT, scope VARCHAR, seq BIGINT,"
+        " type VARCHAR, id VARCHAR, full_url VARCHAR, deletion BOOLEAN, updated TIMESTAMP,"
+        " version BIGINT, status VARCHAR, subject_ref VARCHAR, encounter_ref VARCHAR,"
+        " modified BOOLEAN, zone VARCHAR, json VARCHAR, problem VARCHAR, skip VARCHAR)"
     )
     con.create_function(
         "concept",
@@ -84,7 +84,7 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
         null_handling="special",
     )
     # The table that `ref_key` looks into must be there before the macro is.
-    con.execute("CREATE TABLE reference (file VARCHAR, ref VARCHAR, key VARCHAR)")
+    con.execute("CREATE TABLE reference (scope VARCHAR, ref VARCHAR, key VARCHAR)")
     con.execute(_script("macros"))
     con.execute("DROP TABLE reference")
 
@@ -128,7 +128,8 @@ def _script(name: str) -> str:
 
 def _with_file(batch: pa.RecordBatch, file: LandedFile, order: int) -> pa.Table:
     table = pa.Table.from_batches([batch])
-    said = {"file": file.id, "zone": file.timezone, "file_order": order}
+    # Copies of a file have ids of their own, but one content, which is what a Bundle is known by.
+    said = {"file": file.id, "scope": file.sha256[:16], "zone": file.timezone, "file_order": order}
     for name, value in said.items():
         table = table.append_column(name, pa.repeat(value, batch.num_rows))
     return table

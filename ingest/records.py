@@ -7,15 +7,17 @@ NDJSON goes to DuckDB as text, broken or not, so that each is accounted for.
 """
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 
-__all__ = ["BATCH", "TORN", "is_ndjson", "open_bytes", "read_records", "unpack"]
+__all__ = ["BATCH", "TORN", "is_ndjson", "open_bytes", "read_document", "read_records", "unpack"]
 
 BATCH = pa.schema(
     [
@@ -29,7 +31,6 @@ _CHUNK_BYTES = 16 << 20
 TORN = (OSError, EOFError, zlib.error)
 """What reading a damaged file raises: gzip has three ways to say it."""
 
-
 _EMPTY = {"skip": "Bundle: without entries"}  # a search that found nothing is a record all the same
 
 
@@ -39,14 +40,35 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def is_ndjson(content: bytes) -> bool:
-    """Say whether a .json file is lines of JSON: its first line is an object, and more follow."""
+    r"""Say whether a .json file is lines of JSON: its first line is an object, and more follow.
+
+    A torn first line does not hide the others: where the whole is no JSON, and at least half of the
+    lines after the first are resources by themselves, lines are what it is.
+
+    >>> is_ndjson(b'{"resourceType": "Patie\n{"resourceType": "Patient", "id": "p"}')
+    True
+    >>> is_ndjson(b'{"resourceType": "Bundle", "entry": [\n{"resource": {"resourceType": "Pat')
+    False
+    """
     first, _, rest = content.lstrip().partition(b"\n")
     if not rest.strip():
         return False
+    if isinstance(_read_json(first), dict):
+        return True
+    lines = resources = 0
+    for line in map(bytes.strip, io.BytesIO(rest)):
+        lines += bool(line)
+        # Documents are large: of one that is spread over lines, hardly any is parsed here.
+        if line.startswith(b"{") and line.endswith(b"}") and b'"resourceType"' in line:
+            resources += "resourceType" in (_read_json(line) or {})
+    return resources > 0 and 2 * resources >= lines and _read_json(content) is None
+
+
+def _read_json(content: bytes) -> Any:
     try:
-        return isinstance(json.loads(first), dict)
+        return json.loads(content)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
 def unpack(content: bytes) -> tuple[str, list[dict[str, Any]]]:
@@ -68,6 +90,29 @@ def unpack(content: bytes) -> tuple[str, list[dict[str, Any]]]:
         return "resource", [{"problem": "not JSON: a number or a nesting beyond any limit"}]
     is_bundle = isinstance(document, dict) and document.get("resourceType") == "Bundle"
     return "bundle" if is_bundle else "resource", list(_wrap(document))
+
+
+def read_document(path: Path) -> tuple[str, list[dict[str, Any]]]:
+    """Read a .json file: its kind (`ndjson`, `bundle`, `resource`) and wrapped records.
+
+    Of a compressed file that is damaged, what comes before the damage is kept, and the damage is a
+    record of its own. Lines are not wrapped here: `read_records` reads those where they lie.
+    """
+    content, damage = bytearray(), None
+    with open_bytes(path) as handle:
+        try:
+            while part := handle.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]
+                content += part
+        except TORN as error:
+            damage = _why_torn(error)
+    whole = bytes(content)
+    if is_ndjson(whole):
+        return "ndjson", []
+    kind, records = unpack(whole)
+    if damage is not None:
+        torn = {"problem": damage}
+        records = [torn] if any("problem" in record for record in records) else [*records, torn]
+    return kind, records
 
 
 def _wrap(document: Any) -> Iterator[dict[str, Any]]:
@@ -115,9 +160,11 @@ def read_records(path: Path, *, wrapped: bool) -> Iterator[pa.RecordBatch]:
     """Read a file's records in batches, positions from 1; blank lines are none.
 
     A line of plain NDJSON that is itself a Bundle gives its entries, as a Bundle's file would.
+    Where a compressed file is damaged, what comes before stands, and the line that it breaks off
+    in, whole or not, is one bad record.
     """
     position = 0
-    for lines in _read_lines(path):
+    for lines, damage in _read_lines(path):
         texts: list[bytes] = []
         flags: list[bool] = []
         unpackable = not wrapped and any(b'"Bundle"' in line for line in lines)
@@ -134,38 +181,53 @@ def read_records(path: Path, *, wrapped: bool) -> Iterator[pa.RecordBatch]:
         for index, text in enumerate(texts):
             if len(text) > _CHUNK_BYTES * 16:
                 texts[index], flags[index] = b'{"problem": "a line of over 256 MiB"}', True
+        if damage is not None:
+            texts.append(json.dumps({"problem": damage}).encode())
+            flags.append(True)
         places = pa.array(range(position + 1, position + 1 + len(texts)), pa.int64())
         position += len(texts)
         yield pa.record_batch([places, _as_text(texts, flags), pa.array(flags, pa.bool_())], BATCH)
 
 
-def _read_lines(path: Path) -> Iterator[list[bytes]]:
+def _why_torn(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "torn: the gzip stream ends early"
+    if isinstance(error, zlib.error | gzip.BadGzipFile):
+        return "torn: the gzip stream is damaged"
+    return f"torn: the file cannot be read on ({type(error).__name__})"
+
+
+def _read_lines(path: Path) -> Iterator[tuple[list[bytes], str | None]]:
+    """Give the lines chunk by chunk, and at the end of what can be read the reason why no more."""
     rest = b""
     with open_bytes(path) as handle:
         first = True
         while True:
-            chunk, torn = bytearray(), False
+            chunk, damage = bytearray(), None
             try:
                 # Part by part: a `read` of the whole chunk that breaks off gives nothing of it.
                 while len(chunk) < _CHUNK_BYTES and (part := handle.read1(_CHUNK_BYTES)):  # type: ignore[attr-defined]
                     chunk += part
-            except TORN:
-                torn = True
+            except TORN as error:
+                damage = _why_torn(error)
             if first:
                 chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
             *lines, rest = (rest + bytes(chunk)).split(b"\n")
-            yield lines
-            if torn:  # what came before stands; the torn line is one bad record, whole or not
-                yield [rest + b" broken gzip stream"]
+            yield lines, damage
+            if damage is not None:
                 return
             if not chunk:
-                yield [rest]
+                yield [rest], None
                 return
 
 
 def _bundle_lines(line: bytes) -> list[dict[str, Any]] | None:
+    """Give the wrapped entries of a line that is a Bundle, each with the hash of the line."""
     kind, records = unpack(line)
-    return (records or [dict(_EMPTY)]) if kind == "bundle" else None
+    if kind != "bundle":
+        return None
+    digest = sha256(line.strip()).hexdigest()[:16]
+    return [{**record, "bundle": digest} for record in records or [_EMPTY]]
 
 
 def _as_text(texts: list[bytes], flags: list[bool]) -> pa.Array:

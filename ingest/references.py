@@ -9,9 +9,9 @@ From `current` (the newest of each resource) come the tables that the projection
     location, drug, note    what encounters, medication resources and documents refer to
 
 A reference may be `Type/id`, an absolute URL (matched to `fullUrl`, else by its last two parts),
-any of these with `/_history/n`, `urn:uuid:` or `urn:oid:` (through `fullUrl`: of the same file
-first, since some exports count their UUIDs from 1 in each), a contained `#id`, a conditional
-`Type?identifier=system|value`, or a logical one (`identifier` in place of `reference`).
+any of these with `/_history/n`, `urn:uuid:` or `urn:oid:` (through `fullUrl`: of the same Bundle
+first, and of it alone where its UUIDs are counted from 1: see read.sql), a contained `#id`, a
+conditional `Type?identifier=system|value`, or a logical one (`identifier` in place of `reference`).
 """
 
 from pathlib import Path
@@ -50,8 +50,8 @@ def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
     """
     rows = con.execute(
         """
-        SELECT DISTINCT key, link.type, ref_key(file, key, link.other.reference) AS other FROM (
-            SELECT file, key, unnest(from_json(json -> '$.link',
+        SELECT DISTINCT key, link.type, ref_key(scope, key, link.other.reference) AS other FROM (
+            SELECT scope, key, unnest(from_json(json -> '$.link',
                 '[{"type": "VARCHAR", "other": {"reference": "VARCHAR"}}]')) AS link
             FROM current WHERE type = 'Patient'
         ) WHERE link.type IN ('replaced-by', 'replaces') AND other LIKE 'Patient/%' AND other <> key

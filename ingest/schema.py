@@ -4,7 +4,7 @@ A store is a MEDS 0.4 dataset (https://github.com/Medical-Event-Data-Standard/me
 
     store/
       data/N.parquet                    events, sorted by subject and time; a subject in one shard
-      metadata/dataset.json             MEDS; declares the four extension columns
+      metadata/dataset.json             MEDS; declares the six extension columns
       metadata/codes.parquet            MEDS; each code with its description and parents
       metadata/subject_splits.parquet   MEDS; train, tuning, calibration, held_out
       images/HASH.png                   decoded, 8-bit grey, named by SHA-256 of the source's bytes
@@ -17,6 +17,11 @@ Two clocks. `time` is when something was known and bounds what a model may see; 
 it happened and decides outcomes. Both are UTC without zone. Rows without `time` are static: they
 are known at any prediction time (only sex is so; `MEDS_BIRTH` stands at the birth date, which is
 known ever after, so that MEDS tools compute ages as they expect).
+
+A date without an hour, a month or a year is a period. Both clocks stand at its end, so that nothing
+is seen too early; `time_from` and `occurred_from` say where it begins, and are null where that is
+the same moment. Labels need them: who is last heard of in "2021" was not followed up to December,
+and an outcome of "2021" may lie before or after a prediction time in June. Models never see them.
 """
 
 from enum import StrEnum
@@ -40,20 +45,23 @@ EVENT_SCHEMA = pa.schema(
         pa.field("numeric_value", pa.float32()),
         pa.field("text_value", pa.large_string()),
         pa.field("occurred", pa.timestamp("us")),
+        pa.field("time_from", pa.timestamp("us")),
+        pa.field("occurred_from", pa.timestamp("us")),
         pa.field("unit", pa.string()),
         pa.field("image", pa.string()),
         pa.field("source", pa.string()),
     ]
 )
-"""An event. `unit` is UCUM as received; `image` a path relative to the store; `source` is
-`FILE:POSITION`, where FILE is a file's id in the raw zone's manifest (never a name: file names
-can carry patients' names) and POSITION its record, from 1."""
+"""An event. `time_from` and `occurred_from` are the earliest moments that the stated dates allow,
+null where they are `time` and `occurred` themselves; `unit` is UCUM as received; `image` a path
+relative to the store; `source` is `FILE:POSITION`, where FILE is a file's id in the raw zone's
+manifest (never a name: file names can carry patients' names) and POSITION its record, from 1."""
 
 DATASET_COLUMNS = {
     "raw_source_id_columns": ["source"],
     "code_modifier_columns": ["unit"],
     "additional_value_modality_columns": ["image"],
-    "other_extension_columns": ["occurred"],
+    "other_extension_columns": ["occurred", "time_from", "occurred_from"],
 }
 """How `metadata/dataset.json` declares the extension columns."""
 
@@ -61,6 +69,8 @@ PROJECTED_COLUMNS = {
     "subject_key": "VARCHAR",  # `Patient/ID` after references were resolved; a CSV's subject value
     "time": "TIMESTAMP",
     "occurred": "TIMESTAMP",
+    "time_from": "TIMESTAMP",  # the earliest that the stated date allows; null: `time` itself
+    "occurred_from": "TIMESTAMP",
     "code": "VARCHAR",
     "numeric_value": "DOUBLE",
     "text_value": "VARCHAR",

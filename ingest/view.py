@@ -4,6 +4,10 @@ ACES knows one clock, a MEDS event's `time`. A label is a fact about the world, 
 the label's window asks for, and death, are put at `occurred`; what must have been known when one
 predicts (triggers, exclusions) stays at `time`. Only what a task's predicates name is kept, with
 the ends of each subject's record; a view is temporary and small.
+
+A moment that is known to the month or year only is a period, of which ACES sees the end; what that
+makes unsure is kept beside its table, for labels (see `ingest.coarse`). A patient was followed up
+to the beginning of the last such period, no further.
 """
 
 from collections.abc import Iterable
@@ -17,12 +21,14 @@ from aces.predicates import get_predicates_df
 from aces.types import ANY_EVENT_COLUMN
 from omegaconf import DictConfig
 
+from ingest.coarse import COARSE, suffice
 from ingest.errors import StoreError
 from ingest.task import DEATH, Task, quiet_aces
 
 __all__ = ["View", "read_view", "shards_of"]
 
 _NO_CODE = ""  # stands at the ends of a record; matches no predicate
+_BEGINNINGS = ("time_from", "occurred_from")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +39,19 @@ class View:
     """ACES's table: subject_id, timestamp, a count for each predicate; empty if nobody triggers."""
 
     follow_up: pl.DataFrame
-    """subject_id, last: the latest time of either clock at which anything is recorded."""
+    """subject_id, last: the latest moment, by either clock, at which something is surely recorded.
+    Of a period it is the beginning, since nothing says that it was later."""
 
     deaths: pl.DataFrame
-    """subject_id, died: when each subject who died did so (`occurred`)."""
+    """subject_id, died, died_from: when a subject died (`occurred`); `died_from` is earlier where
+    that is a coarse period."""
+
+    coarse: pl.DataFrame
+    """subject_id, since, time, alone: the periods of the label's coarse outcomes, and whether one
+    alone makes the label's predicate true."""
+
+    sure: pl.DataFrame
+    """ACES's table of the subjects in `coarse`, with what is coarse left out."""
 
 
 def shards_of(store: Path) -> list[Path]:
@@ -65,12 +80,19 @@ def read_view(
     """
     plain = {name: task.aces.predicates[name] for name in task.plain(task.aces.predicates)}
     columns = ["subject_id", "time", "occurred", "code", "numeric_value"]
+    columns += _BEGINNINGS if outcomes else ()
     columns += sorted({col for p in plain.values() for col in p.other_cols} - set(columns))
     events = pl.scan_parquet(shard)
     missing = sorted(set(columns) - set(events.collect_schema().names()))
     if missing:
-        raise StoreError(f"{shard.name} lacks the columns {', '.join(missing)} that the task needs")
+        raise StoreError(
+            f"{shard.name} lacks the columns {', '.join(missing)} that the task needs; if "
+            "an earlier version made the store, run ingest again"
+        )
     events = events.select(columns).with_columns(pl.col("code").cast(pl.String))
+    if not outcomes:  # where nothing is to be sure of, older stores will do
+        unknown = pl.lit(None, pl.Datetime("us"))
+        events = events.with_columns(unknown.alias(name) for name in _BEGINNINGS)
     if subject_ids is not None:
         wanted = pl.Series(list(subject_ids), dtype=pl.Int64)
         events = events.filter(pl.col("subject_id").is_in(wanted.implode()))
@@ -78,35 +100,60 @@ def read_view(
     codes = _matching_codes(events, plain.values())
     named = events.filter(pl.col("code").is_in(codes.implode())).collect()
     died = pl.col("code") == DEATH
-    if outcomes:
-        moved = pl.any_horizontal(
-            died, *[plain[name].MEDS_eval_expr().fill_null(False) for name in task.outcomes()]
-        )
-        happened = pl.coalesce("occurred", "time")
-        named = named.with_columns(time=pl.when(moved).then(happened).otherwise("time"))
+    asks = {name: p.MEDS_eval_expr().fill_null(False) for name, p in plain.items()}
+    asked = pl.any_horizontal([asks[name] for name in task.outcomes()])
+    moved = (died | asked) if outcomes else pl.lit(False)
+    stands, begins = _happened()
+    named = named.with_columns(
+        time=pl.when(moved).then(stands).otherwise("time"),
+        since=pl.when(moved & (stands - begins > COARSE)).then(begins),
+    )
     deaths = (
         named.filter(died)
-        .group_by("subject_id")
-        .agg(died=pl.col("time").min())
+        .select("subject_id", died="time", died_from=pl.coalesce("since", "time"))
         .drop_nulls()
-        .sort("subject_id")
     )
     rest = events.filter(~pl.col("code").is_in(codes.implode()))
-    ends = _ends(rest)
-    follow_up = (
-        pl.concat([_ends(named.lazy()), ends])
-        .group_by("subject_id")
-        .agg(last=pl.max_horizontal("last", "occurred").max())
-        .drop_nulls()
-        .sort("subject_id")
-    )
     if any(ANY_EVENT_COLUMN in w.referenced_predicates for w in task.windows.values()):
         others = rest.collect()
     else:
+        ends = rest.group_by("subject_id").agg(first=pl.min("time"), last=pl.max("time")).collect()
         times = pl.concat([ends.select("subject_id", time=end) for end in ("first", "last")])
         others = times.drop_nulls().with_columns(code=pl.lit(_NO_CODE))
     view = pl.concat([named, others], how="diagonal").sort("subject_id", "time", "code")
-    return View(predicates=_count(view, task), follow_up=follow_up, deaths=deaths)
+    unsure = asked & pl.col("since").is_not_null()
+    label = str(task.windows[task.label_window].label)
+    alone = [asks[name] for name in suffice(task, label) if name in asks]
+    coarse = named.filter(unsure).select(
+        "subject_id", "since", "time", alone=pl.any_horizontal(pl.lit(False), *alone)
+    )
+    predicates = _count(view, task)
+    sure = view.filter(~unsure).join(coarse, on="subject_id", how="semi")
+    return View(
+        predicates=predicates,
+        follow_up=_follow_up(events),
+        deaths=deaths,
+        coarse=coarse,
+        sure=predicates.clear() if sure.is_empty() else _count(sure, task),
+    )
+
+
+def _happened() -> tuple[pl.Expr, pl.Expr]:
+    """Give the last and the first moment at which an event may have occurred."""
+    told = pl.col("occurred").is_not_null()
+    begins = pl.when(told).then(pl.coalesce("occurred_from", "occurred"))
+    return pl.coalesce("occurred", "time"), begins.otherwise(pl.coalesce("time_from", "time"))
+
+
+def _follow_up(events: pl.LazyFrame) -> pl.DataFrame:
+    known, occurred = pl.coalesce("time_from", "time"), pl.coalesce("occurred_from", "occurred")
+    return (
+        events.group_by("subject_id")
+        .agg(last=pl.max_horizontal(known, occurred).max())
+        .drop_nulls()
+        .sort("subject_id")
+        .collect()
+    )
 
 
 def _matching_codes(events: pl.LazyFrame, predicates: Iterable[PlainPredicateConfig]) -> pl.Series:
@@ -114,19 +161,6 @@ def _matching_codes(events: pl.LazyFrame, predicates: Iterable[PlainPredicateCon
     codes = events.select(pl.col("code").unique()).collect()
     named = [PlainPredicateConfig(predicate.code).MEDS_eval_expr() for predicate in predicates]
     return codes.filter(pl.any_horizontal(pl.col("code") == DEATH, *named))["code"]
-
-
-def _ends(events: pl.LazyFrame) -> pl.DataFrame:
-    return (
-        events.group_by("subject_id")
-        .agg(
-            first=pl.col("time").min(),
-            last=pl.col("time").max(),
-            occurred=pl.col("occurred").max(),
-        )
-        .sort("subject_id")
-        .collect()
-    )
 
 
 def _count(view: pl.DataFrame, task: Task) -> pl.DataFrame:

@@ -27,7 +27,8 @@ _MEDS_VERSION = "0.4"
 
 _SHARD = """
 SELECT i.subject_id, p.time, p.code, try_cast(p.numeric_value AS FLOAT) AS numeric_value,
-       p.text_value, p.occurred, p.unit, p.image, p.file || ':' || p.position AS source
+       p.text_value, p.occurred, p.time_from, p.occurred_from, p.unit, p.image,
+       p.file || ':' || p.position AS source
 FROM projected p JOIN subject_id i USING (subject_key)
 WHERE i.subject_id % $shards = $shard
 ORDER BY i.subject_id, p.time NULLS FIRST, p.code, p.occurred NULLS FIRST, p.file, p.position,

@@ -27,7 +27,12 @@ SELECT
         CASE WHEN NOT encounter_goes_on
              THEN greatest(fhir_end(r.lastOccurrence, zone), fhir_end(onset, zone), encounter_end) END
     ) AS time,
+    coalesce(
+        fhir_start(r.recordedDate, zone),
+        greatest(fhir_start(r.lastOccurrence, zone), fhir_start(onset, zone), encounter_end_from)
+    ) AS time_from,
     fhir_end(onset, zone) AS occurred,
+    fhir_start(onset, zone) AS occurred_from,
     'ALLERGY//' || c.code AS code,
     c.display AS display,
     list_prepend(c.code, c.parents) AS parents,

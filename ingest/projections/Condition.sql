@@ -41,7 +41,9 @@ SELECT
     CASE WHEN recorded IS NOT NULL THEN greatest(recorded, fhir_start(onset, zone))
          WHEN encounter_goes_on THEN NULL  -- found at some time in it: the onset would be too early
          ELSE greatest(fhir_end(onset, zone), encounter_end) END AS time,
+    greatest(coalesce(fhir_start(r.recordedDate, zone), encounter_end_from), fhir_start(onset, zone)) AS time_from,
     fhir_end(onset, zone) AS occurred,
+    fhir_start(onset, zone) AS occurred_from,
     role || c.code AS code,
     c.display AS display,
     CASE WHEN role = '' THEN c.parents ELSE list_prepend(c.code, c.parents) END AS parents,

@@ -27,23 +27,32 @@ timed AS (
             ),
             encounter_end
         ) AS time,
+        coalesce(
+            greatest(
+                coalesce(fhir_start(r.effectiveDateTime, zone), period_end_from(r.effectivePeriod, zone)),
+                fhir_start(r.issued, zone),
+                CASE WHEN status IN ('amended', 'corrected', 'appended') THEN updated_from(json, zone) END
+            ),
+            encounter_end_from
+        ) AS time_from,
         coalesce(fhir_end(r.effectiveDateTime, zone), period_start(r.effectivePeriod, zone)) AS occurred,
+        coalesce(fhir_start(r.effectiveDateTime, zone), period_start_from(r.effectivePeriod, zone)) AS occurred_from,
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status
              WHEN c.code IS NULL THEN 'no code' END AS skip
     FROM read
 )
 SELECT
-    file, position, subject_key, time, occurred, 'REPORT//' || c.code AS code, NULL AS text_value,
-    c.display AS display, list_prepend(c.code, c.parents) AS parents, skip
+    file, position, subject_key, time, time_from, occurred, occurred_from,
+    'REPORT//' || c.code AS code, NULL AS text_value, c.display AS display, list_prepend(c.code, c.parents) AS parents, skip
 FROM timed
 UNION ALL
 SELECT
-    file, position, subject_key, time, occurred, 'REPORT//' || c.code || '//' || a.code, NULL,
-    a.display, [c.code, a.code], skip
+    file, position, subject_key, time, time_from, occurred, occurred_from,
+    'REPORT//' || c.code || '//' || a.code, NULL, a.display, [c.code, a.code], skip
 FROM (SELECT *, concept(unnest(r.conclusionCode)) AS a FROM timed) WHERE a.code IS NOT NULL
 UNION ALL
 SELECT
-    t.file, t.position, t.subject_key, t.time, t.occurred,
+    t.file, t.position, t.subject_key, t.time, t.time_from, t.occurred, t.occurred_from,
     CASE WHEN coalesce(n.text, conclusion) IS NOT NULL THEN 'NOTE//' || c.code
          ELSE 'NOTE_UNREAD//' || n.mime END,
     coalesce(n.text, conclusion), c.display, list_prepend(c.code, c.parents), t.skip

@@ -29,7 +29,14 @@ SELECT
         period_end(r.context.period, zone),
         encounter_end
     ) AS time,
+    coalesce(
+        greatest(fhir_start(r.date, zone), CASE WHEN r.docStatus = 'amended' THEN updated_from(json, zone) END),
+        fhir_start(r.content[1].attachment.creation, zone),
+        period_end_from(r.context.period, zone),
+        encounter_end_from
+    ) AS time_from,
     period_start(r.context.period, zone) AS occurred,
+    period_start_from(r.context.period, zone) AS occurred_from,
     CASE WHEN n.text IS NOT NULL THEN 'NOTE//' || coalesce(named.code, grouped.code, 'UNKNOWN')
          ELSE 'NOTE_UNREAD//' || n.mime END AS code,
     n.text AS text_value,

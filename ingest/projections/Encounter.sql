@@ -24,6 +24,8 @@ timed AS (
         status IN ('arrived', 'triaged', 'in-progress', 'onleave') AS open,
         fhir_end(r.period."end", zone) AS ended,
         least(fhir_end(r.period.start, zone), CASE WHEN NOT open THEN ended END) AS started,
+        period_end_from(r.period, zone) AS ended_from,
+        fhir_start(r.period.start, zone) AS started_from,
         concept(r.class) AS class,
         concept(r.hospitalization.dischargeDisposition) AS disposition,
         concept(r.hospitalization.admitSource) AS origin,
@@ -48,12 +50,12 @@ each AS (
         *,
         CASE WHEN NOT open THEN '' END AS closing,
         unnest([
-            {'time': started, 'role': 'ENCOUNTER_START//' || class_code, 'what': class},
-            {'time': started, 'role': 'ADMIT_SOURCE//' || origin_code, 'what': origin},
-            {'time': started, 'role': 'PRIORITY//' || priority_code, 'what': priority},
-            {'time': ended, 'role': closing || 'ENCOUNTER_END//' || class_code, 'what': class},
-            {'time': ended, 'role': closing || 'DISPOSITION//' || disposition_code, 'what': disposition},
-            {'time': ended, 'role': closing || 'SERVICE//' || service_code, 'what': service}
+            {'time': started, 'from': started_from, 'role': 'ENCOUNTER_START//' || class_code, 'what': class},
+            {'time': started, 'from': started_from, 'role': 'ADMIT_SOURCE//' || origin_code, 'what': origin},
+            {'time': started, 'from': started_from, 'role': 'PRIORITY//' || priority_code, 'what': priority},
+            {'time': ended, 'from': ended_from, 'role': closing || 'ENCOUNTER_END//' || class_code, 'what': class},
+            {'time': ended, 'from': ended_from, 'role': closing || 'DISPOSITION//' || disposition_code, 'what': disposition},
+            {'time': ended, 'from': ended_from, 'role': closing || 'SERVICE//' || service_code, 'what': service}
         ]) AS e
     FROM bare
 ),
@@ -68,24 +70,25 @@ located AS (
 ),
 placed AS (
     SELECT l.*, coalesce(x.name, l.place.location.display) AS place_name
-    FROM located l LEFT JOIN location x ON x.key = ref_key(l.file, l.key, l.place.location.reference)
+    FROM located l LEFT JOIN location x ON x.key = ref_key(l.scope, l.key, l.place.location.reference)
 )
 SELECT
-    file, position, subject_key, e.time AS time, NULL AS occurred, e.role AS code,
+    file, position, subject_key, e.time AS time, e."from" AS time_from,
+    NULL AS occurred, NULL AS occurred_from, e.role AS code,
     e.what.display AS display, list_prepend(e.what.code, e.what.parents) AS parents, skip
 FROM each
 UNION ALL
 SELECT
-    file, position, subject_key, started, NULL, 'ENCOUNTER_TYPE//' || c.code,
+    file, position, subject_key, started, started_from, NULL, NULL, 'ENCOUNTER_TYPE//' || c.code,
     c.display, list_prepend(c.code, c.parents), skip
 FROM typed
 UNION ALL
 SELECT
-    file, position, subject_key, ended, started, 'REASON//' || c.code,
+    file, position, subject_key, ended, ended_from, started, started_from, 'REASON//' || c.code,
     c.display, list_prepend(c.code, c.parents), skip
 FROM reasoned
 UNION ALL
 SELECT
-    file, position, subject_key, fhir_end(place.period.start, zone), NULL,
-    'TRANSFER//' || upper(left(place_name, 60)), place_name, NULL, skip
+    file, position, subject_key, fhir_end(place.period.start, zone), fhir_start(place.period.start, zone),
+    NULL, NULL, 'TRANSFER//' || upper(left(place_name, 60)), place_name, NULL, skip
 FROM placed

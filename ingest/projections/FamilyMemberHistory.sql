@@ -16,6 +16,7 @@ coded AS (
 SELECT
     file, position, subject_key,
     coalesce(fhir_end(r.date, zone), encounter_end) AS time,
+    coalesce(fhir_start(r.date, zone), encounter_end_from) AS time_from,
     'FAMILY//' || c.code AS code,
     c.display AS display,
     list_prepend(c.code, c.parents) AS parents,

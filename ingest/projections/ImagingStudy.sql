@@ -25,6 +25,7 @@ each AS (
 SELECT
     file, position, subject_key,
     coalesce(fhir_end(r.started, zone), encounter_end) AS time,
+    coalesce(fhir_start(r.started, zone), encounter_end_from) AS time_from,
     'IMAGING//' || modality AS code,
     ['DCM//' || modality] AS parents,
     CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status END AS skip

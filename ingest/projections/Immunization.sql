@@ -14,7 +14,10 @@ WITH read AS (
 SELECT
     file, position, subject_key,
     coalesce(greatest(fhir_end(r.occurrenceDateTime, zone), fhir_end(r.recorded, zone)), encounter_end) AS time,
+    coalesce(greatest(fhir_start(r.occurrenceDateTime, zone), fhir_start(r.recorded, zone)), encounter_end_from)
+        AS time_from,
     fhir_end(r.occurrenceDateTime, zone) AS occurred,
+    fhir_start(r.occurrenceDateTime, zone) AS occurred_from,
     'IMMUNIZATION//' || c.code AS code,
     c.display AS display,
     list_prepend(c.code, c.parents) AS parents,

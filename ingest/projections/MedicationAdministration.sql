@@ -20,7 +20,14 @@ SELECT
         period_end(r.effectivePeriod, zone),
         encounter_end
     ) AS time,
+    coalesce(
+        fhir_start(r.effectiveDateTime, zone),
+        CASE WHEN status IN ('in-progress', 'on-hold') THEN fhir_start(r.effectivePeriod.start, zone) END,
+        period_end_from(r.effectivePeriod, zone),
+        encounter_end_from
+    ) AS time_from,
     period_start(r.effectivePeriod, zone) AS occurred,
+    period_start_from(r.effectivePeriod, zone) AS occurred_from,
     'ADMINISTERED//' || m.code AS code,
     finite(r.dosage.dose.value) AS numeric_value,
     quantity_unit(r.dosage.dose) AS unit,

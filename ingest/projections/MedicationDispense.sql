@@ -13,6 +13,7 @@ WITH read AS (
 SELECT
     x.file, x.position, subject_key,
     coalesce(fhir_end(r.whenHandedOver, zone), fhir_end(r.whenPrepared, zone), encounter_end) AS time,
+    coalesce(fhir_start(r.whenHandedOver, zone), fhir_start(r.whenPrepared, zone), encounter_end_from) AS time_from,
     'DISPENSED//' || m.code AS code,
     finite(r.quantity.value) AS numeric_value,
     quantity_unit(r.quantity) AS unit,

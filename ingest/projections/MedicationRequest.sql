@@ -15,6 +15,7 @@ WITH read AS (
 SELECT
     x.file, x.position, subject_key,
     coalesce(fhir_end(r.authoredOn, zone), encounter_end) AS time,
+    coalesce(fhir_start(r.authoredOn, zone), encounter_end_from) AS time_from,
     'ORDER//' || m.code AS code,
     finite(r.dosageInstruction[1].doseAndRate[1].doseQuantity.value) AS numeric_value,
     quantity_unit(r.dosageInstruction[1].doseAndRate[1].doseQuantity) AS unit,

@@ -21,7 +21,16 @@ SELECT
         period_end(r.effectivePeriod, zone),
         encounter_end
     ) AS time,
+    coalesce(
+        CASE WHEN fhir_start(r.dateAsserted, zone) IS NOT NULL THEN greatest(
+            fhir_start(r.dateAsserted, zone),
+            fhir_start(coalesce(r.effectiveDateTime, r.effectivePeriod.start), zone)) END,
+        fhir_start(r.effectiveDateTime, zone),
+        period_end_from(r.effectivePeriod, zone),
+        encounter_end_from
+    ) AS time_from,
     coalesce(fhir_end(r.effectiveDateTime, zone), period_start(r.effectivePeriod, zone)) AS occurred,
+    coalesce(fhir_start(r.effectiveDateTime, zone), period_start_from(r.effectivePeriod, zone)) AS occurred_from,
     'STATED//' || m.code AS code,
     m.display AS display,
     list_prepend(m.code, m.parents) AS parents,

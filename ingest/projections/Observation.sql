@@ -31,18 +31,33 @@ timed AS (
             fhir_end(r.effectiveDateTime, zone), fhir_end(r.effectiveInstant, zone),
             period_start(r.effectivePeriod, zone), fhir_end(r.effectiveTiming.event[1], zone)
         ) AS started,
-        CASE WHEN status IN ('amended', 'corrected') THEN updated END AS amended,
-        CASE WHEN status IN ('amended', 'corrected') AND coalesce(updated, fhir_end(r.issued, zone)) IS NULL
+        coalesce(
+            fhir_start(r.effectiveDateTime, zone), fhir_start(r.effectiveInstant, zone),
+            period_end_from(r.effectivePeriod, zone), fhir_start(r.effectiveTiming.event[-1], zone)
+        ) AS ended_from,
+        coalesce(
+            fhir_start(r.effectiveDateTime, zone), fhir_start(r.effectiveInstant, zone),
+            period_start_from(r.effectivePeriod, zone), fhir_start(r.effectiveTiming.event[1], zone)
+        ) AS started_from,
+        status IN ('amended', 'corrected') AS changed,
+        changed AND coalesce(updated, fhir_end(r.issued, zone)) IS NULL AS changed_some_time,
+        CASE WHEN changed THEN updated END AS amended,
+        CASE WHEN changed THEN updated_from(json, zone) END AS amended_from,
+        CASE WHEN changed_some_time
              THEN CASE WHEN encounter_end IS NOT NULL THEN greatest(ended, encounter_end) END
              ELSE coalesce(greatest(ended, fhir_end(r.issued, zone), amended), encounter_end) END AS time,
+        CASE WHEN changed_some_time THEN greatest(ended_from, encounter_end_from)
+             ELSE coalesce(greatest(ended_from, fhir_start(r.issued, zone), amended_from), encounter_end_from)
+             END AS time_from,
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status END AS void
     FROM read
 ),
 part AS (
-    SELECT file, position, subject_key, time, started, void, own AS p, false AS nested,
+    SELECT file, position, subject_key, time, time_from, started, started_from, void, own AS p, false AS nested,
         len(coalesce(component, [])) > 0 AS has_parts FROM timed
     UNION ALL
-    SELECT file, position, subject_key, time, started, void, unnest(component), true, false FROM timed
+    SELECT file, position, subject_key, time, time_from, started, started_from, void, unnest(component), true, false
+    FROM timed
 ),
 named AS (
     SELECT
@@ -81,8 +96,8 @@ valued AS (
     FROM named
 )
 SELECT
-    file, position, subject_key, time,
-    started AS occurred,
+    file, position, subject_key, time, time_from,
+    started AS occurred, started_from AS occurred_from,
     c.code || CASE WHEN answer.code IS NOT NULL THEN '//' || answer.code WHEN absent THEN '//ABSENT' ELSE '' END AS code,
     finite(number) AS numeric_value,
     nullif(trim(words), '') AS text_value,

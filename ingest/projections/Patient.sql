@@ -38,7 +38,7 @@ death AS (
     ) = 1
 ),
 last_stay AS (
-    SELECT d.subject_key, max(e."end") AS "end"
+    SELECT d.subject_key, max(e."end") AS "end", arg_max(e.end_from, e."end") AS end_from
     FROM death d
     JOIN encounter e ON e.subject_key = d.subject_key AND e.died
     WHERE d.date IS NULL OR starts_with(e.end_as_written, d.date)
@@ -47,17 +47,18 @@ last_stay AS (
 SELECT
     file, position, subject_key,
     'GENDER//' || CASE word WHEN 'MALE' THEN 'M' WHEN 'FEMALE' THEN 'F' WHEN 'OTHER' THEN 'O' ELSE 'U' END AS code,
-    NULL AS time, NULL AS occurred, NULL AS display
+    NULL AS time, NULL AS time_from, NULL AS display
 FROM gender
 UNION ALL
 SELECT
     file, position, subject_key, 'MEDS_BIRTH',
-    date_trunc('day', fhir_end(date, 'UTC')), NULL, 'Birth'
+    date_trunc('day', fhir_end(date, 'UTC')), date_trunc('day', fhir_start(date, 'UTC')), 'Birth'
 FROM birth
 UNION ALL
 SELECT
     file, position, subject_key, 'MEDS_DEATH',
     CASE WHEN length(date) > 10 THEN fhir_instant(date, zone)
          ELSE coalesce(s."end", fhir_end(date, zone)) END,
-    NULL, 'Death'
+    CASE WHEN s."end" IS NULL THEN fhir_start(date, zone) ELSE s.end_from END,
+    'Death'
 FROM death LEFT JOIN last_stay s USING (subject_key)

@@ -20,7 +20,14 @@ SELECT
         period_end(r.performedPeriod, zone),
         encounter_end
     ) AS time,
+    coalesce(
+        fhir_start(r.performedDateTime, zone),
+        CASE WHEN status IN ('in-progress', 'on-hold') THEN fhir_start(r.performedPeriod.start, zone) END,
+        period_end_from(r.performedPeriod, zone),
+        encounter_end_from
+    ) AS time_from,
     period_start(r.performedPeriod, zone) AS occurred,
+    period_start_from(r.performedPeriod, zone) AS occurred_from,
     c.code AS code,
     c.display AS display,
     c.parents AS parents,

@@ -1,15 +1,23 @@
 -- `candidate` → `projected`, and what became of each record → `outcome`, one row each.
 --
 -- An event needs a time, but for sex. It can't be known before it happens, so `occurred` is at most
--- `time`. A record is projected if any event came of it; Patient, Medication, Location and Binary
--- always are, since others refer to them. Then what images are joined by.
+-- `time`; neither is before its own `_from`, which is dropped where it is the same moment. A record
+-- is projected if any event came of it; Patient, Medication, Location and Binary always are, since
+-- others refer to them. Then what images are joined by: of a study, `available` is the last moment
+-- that its date allows and `occurred` the first.
 CREATE TABLE dated_event AS
-SELECT * FROM candidate
+SELECT * REPLACE (
+    least(coalesce(occurred, time), time) AS occurred,
+    CASE WHEN occurred IS NULL THEN time_from ELSE occurred_from END AS occurred_from
+) FROM candidate
 WHERE skip IS NULL AND code IS NOT NULL AND subject_key LIKE 'Patient/%'
     AND (time IS NOT NULL OR starts_with(code, 'GENDER//'));
 
 INSERT INTO projected BY NAME
-SELECT * EXCLUDE (skip) REPLACE (least(coalesce(occurred, time), time) AS occurred) FROM dated_event;
+SELECT * EXCLUDE (skip) REPLACE (
+    nullif(least(time_from, time), time) AS time_from,
+    nullif(least(occurred_from, occurred), occurred) AS occurred_from
+) FROM dated_event;
 
 INSERT INTO outcome
 WITH seen AS (
@@ -69,5 +77,5 @@ SELECT
         s.instance, lambda i: regexp_replace(i.uid, '^urn:oid:', '')))),
     list_filter(plain, lambda v: NOT regexp_full_match(v, '[0-9]+([.][0-9]+){3,}')),
     coalesce(fhir_end(r.started, zone), encounter_end),
-    coalesce(fhir_end(r.started, zone), encounter_end)
+    coalesce(fhir_start(r.started, zone), encounter_end_from)
 FROM named

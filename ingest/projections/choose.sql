@@ -30,7 +30,7 @@ SELECT file, position, CASE WHEN deletion OR gone THEN 'deleted' ELSE 'supersede
 FROM choice WHERE deletion OR gone OR rank > 1;
 
 CREATE TABLE full_url AS
-SELECT DISTINCT r.file, r.full_url, c.key
+SELECT DISTINCT r.scope, r.full_url, c.key
 FROM record r JOIN choice c ON c.file = r.file AND c.position = r.position
 WHERE r.full_url IS NOT NULL AND c.key IS NOT NULL;
 

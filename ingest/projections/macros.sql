@@ -2,7 +2,9 @@
 --
 -- A time with a zone is an instant; one without is in the site's zone (`zone`); all become UTC.
 -- A date, month or year stands for a period: `fhir_end` gives its last second, because what is
--- dated with it may have been known only then; `fhir_start` gives its first.
+-- dated with it may have been known only then; `fhir_start` gives its first. So beside each `time`
+-- and `occurred` made of ends, `time_from` and `occurred_from` say the same of starts: the earliest
+-- that the stated dates allow. account.sql drops those that say nothing new.
 
 CREATE MACRO local_time(t, zone) AS
     CASE WHEN zone = 'UTC' THEN t ELSE timezone('UTC', timezone(zone, t)) END;
@@ -37,6 +39,11 @@ CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p
 CREATE MACRO period_start(p, zone) AS coalesce(
     least(fhir_end(p.start, zone), fhir_end(p."end", zone)), fhir_end(p."end", zone)
 );
+CREATE MACRO period_end_from(p, zone) AS greatest(fhir_start(p.start, zone), fhir_start(p."end", zone));
+CREATE MACRO period_start_from(p, zone) AS least(fhir_start(p.start, zone), fhir_start(p."end", zone));
+
+-- When a version was made, where a projection dates by it (`updated` is its end).
+CREATE MACRO updated_from(json, zone) AS fhir_start(json ->> '$.meta.lastUpdated', zone);
 
 CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
 
@@ -50,9 +57,18 @@ CREATE MACRO verification(s) AS list_filter(
 -- UCUM where the quantity has it, else what a person reads.
 CREATE MACRO quantity_unit(q) AS coalesce(q.code, q.unit);
 
--- The key `Type/id` that a reference stands for, seen from a file and a resource in it.
-CREATE MACRO ref_key(from_file, container, ref) AS CASE
+-- A `urn:uuid:` that says who is meant within its Bundle alone: no UUID (RFC 9562: version, variant),
+-- or a counted one, which others have too. Digits that are drawn by chance have fewer than eight
+-- different ones, or seven zeros in a row, once in millions.
+CREATE MACRO local_urn(u) AS u LIKE 'urn:uuid:%' AND NOT (
+    regexp_full_match(u, '(?i)urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}')
+    AND NOT contains(u, '0000000')
+    AND len(list_distinct(regexp_extract_all(lower(u[10:]), '[0-9a-f]'))) > 7
+);
+
+-- The key `Type/id` that a reference stands for, seen from a Bundle (or file) and a resource in it.
+CREATE MACRO ref_key(from_scope, container, ref) AS CASE
     WHEN regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') THEN ref
     WHEN ref LIKE '#%' THEN container || ref
-    ELSE (SELECT max(x.key) FROM reference x WHERE x.file = from_file AND x.ref = ref)
+    ELSE (SELECT max(x.key) FROM reference x WHERE x.scope = from_scope AND x.ref = ref)
 END;

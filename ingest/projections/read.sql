@@ -1,19 +1,25 @@
 -- A batch of lines → `record`: what of a resource is needed before its type is looked at.
 --
 -- Broken JSON stays a record, with a problem. Wrapped lines (see ingest/records.py) carry what a
--- Bundle said of an entry: `said` is fullUrl, method, url, modified, problem, skip, order. A resource
--- without id takes that of its fullUrl, else the hash of its content, so that a copy of it is one.
+-- Bundle said of an entry: `said` is fullUrl, method, url, modified, problem, skip, order, bundle.
+--
+-- A resource without `id` takes that of its fullUrl, else the hash of its content, so that a copy of
+-- it is one. Where that says who is meant within its Bundle alone (a `urn:uuid:` that is counted from
+-- 1, or content that refers to one), the hash of the Bundle (`scope`: of its line, or of the file that
+-- it is) goes with it: the same Bundle twice is one still, but number 1 of another is somebody else.
+-- A UUID that was made to be unique is the same resource in every Bundle, and its newest version counts.
 INSERT INTO record BY NAME
 WITH line AS (
     SELECT
         file,
         zone,
+        scope AS file_scope,
         file_order,
         position,
         CASE WHEN NOT json_valid(text) THEN NULL WHEN wrapped THEN (text -> '$.resource')::VARCHAR
              ELSE text END AS json,
         CASE WHEN wrapped AND json_valid(text) THEN json_extract_string(text,
-            ['$.fullUrl', '$.method', '$.url', '$.modified', '$.problem', '$.skip', '$.order']) END AS said,
+            ['$.fullUrl', '$.method', '$.url', '$.modified', '$.problem', '$.skip', '$.order', '$.bundle']) END AS said,
         NOT json_valid(text) AS broken
     FROM batch
 ),
@@ -30,6 +36,7 @@ headed AS (
 named AS (
     SELECT
         *,
+        coalesce(said[8], file_scope) AS scope,
         said[2] = 'DELETE' AS deletion,
         CASE WHEN deletion
              THEN regexp_extract(said[3], '([A-Z][A-Za-z]+)/([^/?#|]+)(/_history/[^/]*)?$', ['type', 'id'])
@@ -39,13 +46,17 @@ named AS (
 SELECT
     file,
     position,
+    scope,
     file_order::BIGINT * 1099511627776 + coalesce(try_cast(said[7] AS BIGINT), position) AS seq,
     CASE WHEN deletion THEN nullif(gone.type, '') ELSE h[1] END AS type,
     CASE WHEN deletion THEN nullif(gone.id, '') ELSE coalesce(
         h[2],
-        nullif(regexp_extract(said[1], '^urn:(uuid|oid):(.+)$', 2), ''),
+        nullif(regexp_extract(said[1], '^urn:(uuid|oid):(.+)$', 2), '')
+            || CASE WHEN local_urn(said[1]) THEN '@' || scope ELSE '' END,
         nullif(regexp_extract(said[1], '/([^/]+)$', 1), ''),
-        'md5-' || md5(json)
+        'md5-' || md5(json) || CASE WHEN len(list_filter(
+            regexp_extract_all(json, '"(urn:uuid:[^"]*)"', 1), lambda u: local_urn(u))) > 0
+            THEN '@' || scope ELSE '' END
     ) END AS id,
     said[1] AS full_url,
     coalesce(deletion, false) AS deletion,

@@ -1,6 +1,6 @@
 -- What references stand for; see ingest/references.py for the tables and the forms of a reference.
 CREATE TABLE contained AS
-SELECT file, position, zone, key || '#' || (held ->> '$.id') AS key,
+SELECT scope, zone, key || '#' || (held ->> '$.id') AS key,
        held ->> '$.resourceType' AS type, held::VARCHAR AS json
 FROM (
     SELECT *, unnest(from_json(json -> '$.contained', '["JSON"]')) AS held
@@ -18,42 +18,43 @@ FROM (
 WHERE i.value IS NOT NULL;
 
 CREATE TABLE cited_reference AS
-SELECT file, subject_ref AS ref FROM current
-UNION ALL SELECT file, encounter_ref FROM current
-UNION ALL SELECT file, json ->> '$.medicationReference.reference' FROM current WHERE type LIKE 'Medication_%'
-UNION ALL SELECT file, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM current WHERE type = 'Medication'
-UNION ALL SELECT file, unnest(json ->> '$.location[*].location.reference') FROM current WHERE type = 'Encounter'
-UNION ALL SELECT file, unnest(json ->> '$.content[*].attachment.url') FROM current WHERE type = 'DocumentReference'
-UNION ALL SELECT file, unnest(json ->> '$.presentedForm[*].url') FROM current WHERE type = 'DiagnosticReport'
-UNION ALL SELECT file, unnest(json ->> '$.link[*].other.reference') FROM current WHERE type = 'Patient';
+SELECT scope, subject_ref AS ref FROM current
+UNION ALL SELECT scope, encounter_ref FROM current
+UNION ALL SELECT scope, json ->> '$.medicationReference.reference' FROM current WHERE type LIKE 'Medication_%'
+UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM current WHERE type = 'Medication'
+UNION ALL SELECT scope, unnest(json ->> '$.location[*].location.reference') FROM current WHERE type = 'Encounter'
+UNION ALL SELECT scope, unnest(json ->> '$.content[*].attachment.url') FROM current WHERE type = 'DocumentReference'
+UNION ALL SELECT scope, unnest(json ->> '$.presentedForm[*].url') FROM current WHERE type = 'DiagnosticReport'
+UNION ALL SELECT scope, unnest(json ->> '$.link[*].other.reference') FROM current WHERE type = 'Patient';
 
 CREATE TABLE reference AS
 WITH cited AS (
-    SELECT DISTINCT file, ref,
+    SELECT DISTINCT scope, ref,
         regexp_replace(ref, '/_history/[^/]*$', '') AS bare,
         regexp_extract(ref, '^([A-Za-z]+)[?]identifier=(?:(.*)[|])?(.*)$', ['type', 'system', 'value']) AS asked
     FROM cited_reference
     WHERE ref IS NOT NULL AND NOT regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') AND NOT starts_with(ref, '#')
 ),
 near AS (
-    SELECT c.file, c.ref, max(u.key) AS key
-    FROM cited c JOIN full_url u ON u.file = c.file AND u.full_url = c.bare GROUP BY ALL
+    SELECT c.scope, c.ref, max(u.key) AS key
+    FROM cited c JOIN full_url u ON u.scope = c.scope AND u.full_url = c.bare GROUP BY ALL
 ),
 far AS (
-    SELECT c.file, c.ref, max(u.key) AS key
-    FROM cited c JOIN full_url u ON u.full_url = c.bare GROUP BY ALL
+    SELECT c.scope, c.ref, max(u.key) AS key
+    FROM cited c JOIN full_url u ON u.full_url = c.bare
+    WHERE NOT local_urn(c.bare) GROUP BY ALL
 ),
 named AS (
-    SELECT c.file, c.ref, min(i.key) AS key
+    SELECT c.scope, c.ref, min(i.key) AS key
     FROM cited c JOIN identifier i ON i.type = c.asked.type AND i.value = c.asked.value
         AND (c.asked.system = '' OR i.system = c.asked.system)
     WHERE c.asked.value <> '' GROUP BY ALL
 )
-SELECT c.file, c.ref, coalesce(
+SELECT c.scope, c.ref, coalesce(
     near.key, far.key, named.key, nullif(regexp_extract(c.bare, '([A-Z][A-Za-z]+/[^/?#|]+)$', 1), '')
 ) AS key
 FROM cited c
-LEFT JOIN near USING (file, ref) LEFT JOIN far USING (file, ref) LEFT JOIN named USING (file, ref);
+LEFT JOIN near USING (scope, ref) LEFT JOIN far USING (scope, ref) LEFT JOIN named USING (scope, ref);
 
 DROP TABLE cited_reference;
 
@@ -63,11 +64,12 @@ SELECT r.file, r.position, CASE
     WHEN r.type = 'Patient' THEN r.key
     WHEN r.subject_ref IS NULL THEN NULL
     WHEN k.key IS NULL THEN 'Patient/' || regexp_replace(r.subject_ref, '^(urn:uuid:|urn:oid:|Patient[?])', '')
+        || CASE WHEN local_urn(r.subject_ref) THEN '@' || r.scope ELSE '' END
     WHEN contains(k.key, '#') THEN coalesce(p.known, 'Patient/' || k.key)
     ELSE k.key
 END AS key
 FROM current r
-LEFT JOIN LATERAL (SELECT ref_key(r.file, r.key, r.subject_ref) AS key) k ON true
+LEFT JOIN LATERAL (SELECT ref_key(r.scope, r.key, r.subject_ref) AS key) k ON true
 LEFT JOIN (
     SELECT c.key, min(i.key) AS known
     FROM (

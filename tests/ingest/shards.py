@@ -19,7 +19,10 @@ def at(value) -> datetime | None:
 
 
 def write_store(folder: Path, events: list[tuple], shards: int = 1) -> Path:
-    """Write (subject, time, code[, occurred[, numeric_value]]) as a store's shards and splits."""
+    """Write a store's shards and splits from tuples.
+
+    Each is (subject, time, code[, occurred[, numeric_value[, time_from[, occurred_from]]]]).
+    """
     rows = [
         {
             "subject_id": subject,
@@ -27,6 +30,8 @@ def write_store(folder: Path, events: list[tuple], shards: int = 1) -> Path:
             "code": code,
             "occurred": at(rest[0]) if rest else at(time),
             "numeric_value": rest[1] if len(rest) > 1 else None,
+            "time_from": at(rest[2]) if len(rest) > 2 else None,
+            "occurred_from": at(rest[3]) if len(rest) > 3 else None,
         }
         for subject, time, code, *rest in events
     ]

@@ -1,5 +1,6 @@
 import gzip
 import json
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.accounting import why_invalid
+from ingest.records import is_ndjson
 from tests.ingest.exports import PATIENT, ingested, observation, write_ndjson
 
 RECORDS = [
@@ -73,14 +75,40 @@ def added_up(report: dict[str, Any]) -> dict[str, int]:
     return {name: file["records"] for name, file in report["files"].items()}
 
 
+COUNTED = "urn:uuid:00000000-0000-0000-0000-00000000000"
+"""Of transactions whose resources have no id yet, and that all count from 1."""
+
+POSTED = [
+    {"fullUrl": f"{COUNTED}1", "resource": {"resourceType": "Patient", "gender": "male"}},
+    *(
+        {"fullUrl": f"{COUNTED}{n}", "resource": observation("a", {"valueInteger": n}) | changed}
+        for n in (2, 3)
+        for changed in [{"id": None, "subject": {"reference": f"{COUNTED}1"}}]
+    ),
+]
+
+
+def cut_short(content: bytes, share: float) -> tuple[bytes, int]:
+    """Compress and cut; give the bytes and the number of whole lines that can be read of them."""
+    whole = gzip.compress(content)
+    kept = whole[: 1 + int(share * (len(whole) - 2))]
+    read = zlib.decompressobj(wbits=31).decompress(kept)
+    return kept, sum(bool(line.strip()) for line in read.split(b"\n")[:-1])
+
+
 # An ingest takes a second, so an example is a directory of many files.
 @given(
     st.lists(st.lists(lines(), max_size=8), min_size=12, max_size=12),
     st.lists(st.tuples(st.lists(JUNK, max_size=4), st.integers(0, 400)), min_size=6, max_size=6),
+    st.lists(st.integers(1, len(RECORDS)), min_size=6, max_size=6),
+    st.lists(st.floats(0, 1), min_size=12, max_size=12),
 )
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 def test_each_record_of_broken_files_is_accounted_for(
-    broken: list[list[bytes]], bundles: list[tuple[list[Any], int]]
+    broken: list[list[bytes]],
+    bundles: list[tuple[list[Any], int]],
+    torn: list[int],
+    shares: list[float],
 ) -> None:
     expected: dict[str, int] = {"whole.ndjson": 1}
     with TemporaryDirectory() as name:
@@ -92,14 +120,27 @@ def test_each_record_of_broken_files_is_accounted_for(
             content = b"\n".join(ndjson)
             (source / f"{index}.ndjson").write_bytes(content)
             expected[f"{index}.ndjson"] = sum(bool(line.strip()) for line in content.split(b"\n"))
+            kept, whole = cut_short(b"\n".join([*ndjson, *more_lines(index)]), shares[index])
+            (source / f"{index}.ndjson.gz").write_bytes(kept)
+            expected[f"{index}.ndjson.gz"] = whole + 1
+        for index, n in enumerate(torn):
+            first, *rest = (json.dumps(record) for record in [RECORDS[-1], *RECORDS[:n]])
+            (source / f"torn-{index}.json").write_text("\n".join([first[: -1 - index], *rest]))
+            expected[f"torn-{index}.json"] = 1 + n
         for index, (junk, cut) in enumerate(bundles):
-            inside = [*junk, *({"resource": record} for record in RECORDS)]
+            inside = [*junk, *({"resource": record} for record in RECORDS), *POSTED]
             bundle = {"resourceType": "Bundle", "type": "collection", "entry": inside}
             (source / f"{index}.json").write_text(json.dumps(bundle), "utf-8")
             (source / f"cut-{index}.json").write_text(json.dumps(bundle)[: -1 - cut], "utf-8")
             expected |= {f"{index}.json": len(inside), f"cut-{index}.json": 1}
         report = ingested(place, source)
         assert added_up(report) == expected
+
+
+def more_lines(seed: int) -> list[bytes]:
+    """Make lines that compress badly, so that a cut can leave any number of them."""
+    names = [sha256(b"%d %d" % (seed, n)).hexdigest() for n in range(40)]
+    return [json.dumps(observation(name, {"valueInteger": 1})).encode() for name in names]
 
 
 def test_the_quarantine_names_file_position_and_reason_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -125,7 +166,7 @@ def test_the_quarantine_names_file_position_and_reason_and_the_rest_goes_on(tmp_
         ("a.ndjson", 4, "not a FHIR resource: no resourceType"),
         ("b.json", 1, "not JSON: line 1 column 21"),
         ("c.json", 1, "Observation: invalid: code: missing"),
-        ("d.ndjson.gz", 1, "not JSON"),
+        ("d.ndjson.gz", 1, "torn: the gzip stream is damaged"),
     ]
 
 
@@ -167,8 +208,62 @@ def test_what_stands_before_the_damage_of_a_gzip_file_is_kept(tmp_path: Path, da
     report = ingested(tmp_path, tmp_path / "in.ndjson.gz")
     file = report["files"]["in.ndjson.gz"]
     added_up(report)
-    assert file["quarantined"] == {"not JSON": 1}
+    said = "ends early" if damage == "cut short" else "is damaged"
+    assert file["quarantined"] == {f"torn: the gzip stream {said}": 1}
     assert (file["projected"] > 6000) == (damage == "cut short")
+    [(position,)] = duckdb.sql(
+        f"SELECT position FROM '{tmp_path}/store.raw/quarantine.parquet'"
+    ).fetchall()
+    assert position == file["records"]
+
+
+def test_a_torn_first_line_of_a_json_file_does_not_hide_the_lines_after_it(tmp_path: Path) -> None:
+    first, second = (json.dumps(observation(name, {"valueInteger": 1})) for name in "ab")
+    source = write_ndjson(tmp_path / "in.json", first[10:], second[:-9], PATIENT, first, second)
+    file = ingested(tmp_path, source)["files"]["in.json"]
+    assert (file["records"], file["projected"], file["quarantined"]) == (5, 3, {"not JSON": 2})
+    rows = duckdb.sql(f"SELECT position FROM '{tmp_path}/store.raw/quarantine.parquet'").fetchall()
+    assert sorted(rows) == [(1,), (2,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ('{"resourceType": "Pat\n{"resourceType": "Patient"}', True),
+        ('tient"}\n{"resourceType": "Patient"}\nrest\n', True),
+        ('{"resourceType": "Patient"}\n{"resourceType": "Pat', True),
+        ("[\n" + ",\n".join(['{"resourceType": "Patient"}'] * 2) + "\n]", False),
+        (json.dumps({"resourceType": "Bundle", "entry": [{"resource": PATIENT}]}, indent=1), False),
+        ('{"resourceType": "Bundle", "entry": [\n{"resource": {"resourceType": "Patient"}}', False),
+        # A document that is torn after a resource on a line of its own is one record all the same.
+        ('{\n"contained": [\n{"resourceType": "Patient"}\n],\n"code": ', False),
+        ('"Patient"\n"Patient"', False),
+    ],
+)
+def test_lines_are_told_from_a_document(text: str, lines: bool) -> None:
+    assert is_ndjson(text.encode()) == lines
+
+
+def test_a_damaged_json_gz_keeps_what_comes_before_and_says_that_it_is_torn(tmp_path: Path) -> None:
+    names = [sha256(b"%d" % n).hexdigest() for n in range(400)]
+    lines = [json.dumps(observation(name, {"valueInteger": 1})) for name in names]
+    whole = {
+        "lines.json.gz": "\n".join([json.dumps(PATIENT), *lines]),
+        "bundle.json.gz": json.dumps(
+            {"resourceType": "Bundle", "entry": [{"resource": line} for line in lines]}
+        ),
+        "one.json.gz": json.dumps({**PATIENT, "id": "q"}),
+    }
+    (tmp_path / "in").mkdir()
+    for name, text in whole.items():
+        packed = gzip.compress(text.encode())
+        (tmp_path / "in" / name).write_bytes(packed[: 8000 if len(packed) > 9000 else -8])
+    files = ingested(tmp_path, tmp_path / "in")["files"]
+    early = {"torn: the gzip stream ends early": 1}
+    assert [file["quarantined"] for file in files.values()] == [early] * 3
+    assert files["lines.json.gz"]["projected"] > 50
+    assert files["bundle.json.gz"]["records"] == 1  # of a Bundle that is torn nothing can be read
+    assert files["one.json.gz"]["projected"] == 1
 
 
 def test_why_a_resource_is_invalid_never_repeats_what_stands_in_it() -> None:

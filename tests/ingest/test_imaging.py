@@ -34,8 +34,8 @@ def run(con: duckdb.DuckDBPyConnection, source: Path, timezone: str = "UTC") -> 
 
 def images(con: duckdb.DuckDBPyConnection) -> list[tuple]:
     return con.execute(
-        "SELECT subject_key, code, time, occurred FROM projected WHERE image IS NOT NULL "
-        "ORDER BY ALL"
+        "SELECT subject_key, code, time, occurred, time_from, occurred_from FROM projected "
+        "WHERE image IS NOT NULL ORDER BY ALL"
     ).fetchall()
 
 
@@ -106,28 +106,26 @@ def test_time_is_the_later_of_taken_and_available(
     write_film(tmp_path / "in/late.dcm", StudyInstanceUID=STUDY, **late)
     write_film(tmp_path / "in/none.dcm", StudyInstanceUID=STUDY, Modality="CR")
     run(con, tmp_path / "in")
-    one, two = (
-        datetime.fromisoformat("2024-03-01 13:00"),
-        datetime.fromisoformat("2024-03-01 11:00"),
-    )
-    assert images(con) == [
-        ("Patient/a", "IMAGE//CR", one, two),
-        (
-            "Patient/a",
-            "IMAGE//DX//L",
-            datetime.fromisoformat("2024-03-01 14:00"),
-            datetime.fromisoformat("2024-03-01 14:00"),
-        ),
-        ("Patient/a", "IMAGE//DX//PA", one, datetime.fromisoformat("2024-03-01 11:30")),
+    assert [(code, *map(clock, times)) for _, code, *times in images(con)] == [
+        # By its study alone, which lay at some time between 11:00 and 13:00.
+        ("IMAGE//CR", "13:00", "13:00", "11:00", "11:00"),
+        ("IMAGE//DX//L", "14:00", "14:00", "", ""),
+        ("IMAGE//DX//PA", "13:00", "11:30", "11:30", ""),
     ]
 
 
-def test_a_film_without_hour_is_known_at_the_end_of_the_sites_day(
+def clock(time: datetime | None) -> str:
+    return f"{time:%H:%M}" if time else ""
+
+
+def test_a_film_without_hour_is_known_at_the_end_of_the_sites_day_and_may_be_of_its_start(
     con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     write_film(tmp_path / "in/x.dcm", PatientID="c", StudyDate="20240301")
     run(con, tmp_path / "in", timezone="America/New_York")
-    assert images(con)[0][2] == datetime.fromisoformat("2024-03-02 04:59:59.999999")
+    [(_, _, *times)] = images(con)
+    day = [datetime.fromisoformat(f"2024-03-{at}") for at in ("02 04:59:59.999999", "01 05:00")]
+    assert times == [day[0], day[0], day[1], day[1]]
 
 
 def test_a_film_without_any_date_is_counted_as_undated(

@@ -73,6 +73,7 @@ def _write_store(store: Path) -> dict[int, str | None]:
         rows += _patient(subject, ill, lack, rng, store)
     table = pd.DataFrame(rows, columns=EVENT_SCHEMA.names)
     table = table.sort_values(["subject_id", "time"], na_position="first", kind="stable")
+    table["time_from"] = table["occurred_from"] = pd.NaT  # all dates have their hour
     pq.write_table(
         pa.Table.from_pandas(table, EVENT_SCHEMA, preserve_index=False),
         store / "data" / "0.parquet",

@@ -9,9 +9,9 @@ SPEC = Spec(
     says="""
         All times are UTC. A time that carries no zone is in the site's (here Berlin: one hour ahead
         in winter, two in summer), and so are dates. A date, a month or a year is a period, and what
-        is dated with it may have been known only at its end: its last second. A birth date is a
-        date in no zone; a birth month stands at its last day.
-        An onset of "2019" that was recorded in March 2020 was known in March 2020.
+        is dated with it may have been known only at its end: its last second. Where the period
+        begins is kept beside it. A birth date is a date in no zone; a birth month stands at its
+        last day. An onset of "2019" that was recorded in March 2020 was known in March 2020.
     """,
     timezone="Europe/Berlin",
     resources=[
@@ -60,13 +60,13 @@ SPEC = Spec(
         },
     ],
     timeline="""
-        time                | occurred            | code              | value
-        1950-06-30          |                     | MEDS_BIRTH        |
-        2020-03-15 22:59:59 | 2019-12-31 22:59:59 | SNOMED//233604007 |
-        2020-06-30 21:59:59 |                     | SNOMED//195967001 |
-        2020-07-01 08:00:00 |                     | LOINC//29463-7    | 71 kg
-        2020-07-01 15:00:00 |                     | LOINC//29463-7    | 72 kg
-        2020-12-31 22:59:59 |                     | LOINC//29463-7    | 73 kg
+        time                | from                | occurred            | code              | value
+        1950-06-30          | 1950-06-01          |                     | MEDS_BIRTH        |
+        2020-03-15 22:59:59 | 2020-03-14 23:00:00 | 2019-12-31 22:59:59 | SNOMED//233604007 |
+        2020-06-30 21:59:59 | 2020-05-31 22:00:00 |                     | SNOMED//195967001 |
+        2020-07-01 08:00:00 |                     |                     | LOINC//29463-7    | 71 kg
+        2020-07-01 15:00:00 |                     |                     | LOINC//29463-7    | 72 kg
+        2020-12-31 22:59:59 | 2019-12-31 23:00:00 |                     | LOINC//29463-7    | 73 kg
     """,
     task="pneumonia_before_2020",
     labels=(Label(prediction_time="1950-06-30 00:00:00", value=True),),

@@ -16,8 +16,10 @@ from tests.ingest.films import write_film
 
 __all__ = ["Label", "Row", "Spec", "build", "read_timeline", "timeline_of"]
 
-Row = tuple[str, str, str, str]
-"""time, occurred, code, value: as the timeline is written; empty where there is nothing."""
+Row = tuple[str, ...]
+"""time, occurred, code, value, and the beginnings that the table shows; empty for nothing."""
+
+_BEGINNINGS = {"from": "time", "occurred from": "occurred"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Spec:
     timezone: str = "UTC"
 
     timeline: str
-    """A table: time | occurred (where it differs) | code | value (number and unit, or words)."""
+    """A table: time | occurred (where it differs) | code | value (number and unit, or words). It
+    may say where those periods begin, too (`from`, `occurred from`), if that is elsewhere."""
 
     accounts: dict[str, Any] = field(default_factory=dict)
     """What the report must say of all files together, where it is more than `projected`."""
@@ -87,20 +90,34 @@ def read_timeline(table: str) -> list[Row]:
             _moment(row.get("occurred") or row["time"]),
             row["code"],
             row.get("value", ""),
+            *(
+                _moment(row[name] or row.get(clock) or row["time"])
+                for name, clock in _BEGINNINGS.items()
+                if name in head
+            ),
         )
         for row in rows
     )
 
 
-def timeline_of(store: RecordStore) -> list[Row]:
-    """Give a store's only subject's events as the rows of a spec's table."""
+def timeline_of(store: RecordStore, table: str) -> list[Row]:
+    """Give a store's only subject's events as the rows of a spec's table, with its columns."""
+    head = [cell.strip() for cell in table.strip().splitlines()[0].split("|")]
+    shown = [clock for name, clock in _BEGINNINGS.items() if name in head]
     events = store.events().fetchall()
     names = store.events().columns
     rows = [dict(zip(names, event, strict=True)) for event in events]
     if len({row["subject_id"] for row in rows}) != 1:
         raise ValueError("a spec is about one subject; give its resources the same Patient")
     return sorted(
-        (_moment(row["time"]), _moment(row["occurred"]), row["code"], _value(row)) for row in rows
+        (
+            _moment(row["time"]),
+            _moment(row["occurred"]),
+            row["code"],
+            _value(row),
+            *(_moment(row[f"{clock}_from"] or row[clock]) for clock in shown),
+        )
+        for row in rows
     )
 
 

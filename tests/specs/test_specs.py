@@ -31,7 +31,7 @@ def built(
 
 def test_the_timeline_is_as_the_spec_says(built) -> None:
     spec, store, _ = built
-    assert timeline_of(store) == read_timeline(spec.timeline)
+    assert timeline_of(store, spec.timeline) == read_timeline(spec.timeline)
 
 
 def test_each_record_is_accounted_for_as_the_spec_says(built) -> None:
