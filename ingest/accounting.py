@@ -17,7 +17,6 @@ from ingest.landing import LandedFile
 
 __all__ = ["account", "refuse_invalid", "why_invalid", "write_quarantine"]
 
-_MOST_VALIDATED = 2000  # fhir.resources is slow (6 MB/s); past these the reason stays general
 _MOST_FAULTS = 3
 
 
@@ -50,25 +49,31 @@ def why_invalid(resource_type: str, text: str) -> str | None:
     return None
 
 
-def refuse_invalid(con: duckdb.DuckDBPyConnection) -> None:
-    """Quarantine what was skipped for want of a code and is invalid FHIR, with the reason."""
+def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> int:
+    """Quarantine what was skipped for want of a code and is invalid FHIR, with the reason.
+
+    Looks at `judged`, what was made of the batch in `read_resource`; gives at how many records, at
+    `most`.
+    """
     rows = con.execute(
         """
         SELECT o.file, o.position, r.type, r.json
-        FROM outcome o JOIN resolved r ON r.file = o.file AND r.position = o.position
-        WHERE o.status = 'skipped' AND o.detail LIKE '%: no code' LIMIT ?
+        FROM judged o JOIN read_resource r ON r.file = o.file AND r.position = o.position
+        WHERE o.status = 'skipped' AND o.detail LIKE '%: no code'
+        ORDER BY o.file, o.position LIMIT ?
         """,
-        [_MOST_VALIDATED],
+        [most],
     ).fetchall()
     reasons = [(f, p, k, why_invalid(k, text)) for f, p, k, text in rows]
     refused = [(f, p, f"{k}: {reason}") for f, p, k, reason in reasons if reason is not None]
     if refused:
         con.register("refused", pd.DataFrame(refused, columns=["file", "position", "reason"]))
         con.execute(
-            "UPDATE outcome SET status = 'quarantined', detail = refused.reason FROM refused"
-            " WHERE outcome.file = refused.file AND outcome.position = refused.position"
+            "UPDATE judged SET status = 'quarantined', detail = refused.reason FROM refused"
+            " WHERE judged.file = refused.file AND judged.position = refused.position"
         )
         con.unregister("refused")
+    return len(rows)
 
 
 def account(

@@ -31,6 +31,8 @@ __all__ = ["ingest", "raw_zone_of"]
 
 _FHIR = ("ndjson", "bundle", "resource")
 _IMAGES = ("dicom", "image")
+_MEMORY = "1GiB"
+"""What DuckDB may hold; a batch of records and Python's own come on top."""
 
 
 def raw_zone_of(store: Path) -> Path:
@@ -101,8 +103,8 @@ def _build(
     _link_images(store / "images", images)
     work = fresh / ".work"
     work.mkdir()
-    # On disk, so that what does not fit into memory spills.
-    con = duckdb.connect(str(work / "build.duckdb"))
+    # In memory, and on disk what is over the limit: a file would be compressed and synced first.
+    con = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(work)})
     try:
         con.execute("SET TimeZone = 'UTC'")
         con.execute("SET preserve_insertion_order = false")

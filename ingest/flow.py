@@ -67,9 +67,9 @@ def warn_of(
         else:
             said.append(
                 f"{lost}: follow-up is too short, or the outcome is dated by month or year only; a "
-                f"positive is known at once and a negative only at the end, so the base rate of {positives / n:.3f} among labelled rows may "
-                f"overstate the true one (if all others are negative: "
-                f"{positives / eligible['rows']:.3f})"
+                f"positive is known at once and a negative only at the end, so the base rate of "
+                f"{positives / n:.3f} among labelled rows may overstate the true one (if all "
+                f"others are negative: {positives / eligible['rows']:.3f})"
             )
     ahead = [w for w in task.windows if task.looks_ahead(w) and w != task.label_window]
     if ahead:

@@ -1,7 +1,9 @@
 """Project landed FHIR records to events: SQL in DuckDB, one file a resource type.
 
-`project_records` reads the records into `record`, picks the newest of each resource, resolves
-references (references.py), runs `projections/TYPE.sql`, and leaves
+`project_records` reads the records twice, batch by batch, and holds no more of them than a batch:
+first for what must be known of all (`record`: id, version, subject; and what others refer to), from
+which the newest of each resource is picked and references are resolved (references.py); then
+`projections/TYPE.sql` runs over each batch. It leaves
 
     projected   events, with the columns of PROJECTED_COLUMNS
     outcome     file, position, status, detail: what became of each record, one row each
@@ -12,6 +14,7 @@ A projection is a SELECT over `resource` that gives columns of PROJECTED_COLUMNS
 with a reason where the record must not become an event.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -29,10 +32,13 @@ from ingest.schema import PROJECTED_COLUMNS
 __all__ = ["SUPPORTED", "create_tables", "project_records"]
 
 _WITH_SQL = sorted(p.stem for p in SQL.glob("[A-Z]*.sql"))
+_MOST_VALIDATED = 2000  # fhir.resources is slow (6 MB/s); past these the reason stays general
 _FOR_OTHERS = ("Binary", "Location", "Medication")  # used by resolving; no event of their own
 SUPPORTED = (*_WITH_SQL, *_FOR_OTHERS)
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 32 << 20
+_HELD_BYTES = 128 << 20
+"""What is smaller in sum is read from disk once, and kept for the second time."""
 
 _QUANTITY = '{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "code": "VARCHAR"}'
 _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept": "JSON",
@@ -43,6 +49,8 @@ _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept
     "valueSampledData": {{"origin": {_QUANTITY}, "factor": "DOUBLE", "data": "VARCHAR"}},
     "valuePeriod": {{"start": "VARCHAR", "end": "VARCHAR"}}}}"""
 
+_ATTACHMENT = '[{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}]'
+
 _STUDY = """{"identifier": [{"value": "VARCHAR"}], "started": "VARCHAR",
     "series": [{"uid": "VARCHAR", "instance": [{"uid": "VARCHAR"}]}]}"""
 
@@ -51,7 +59,6 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     """Create the tables that every projection (FHIR, images, mapping) fills, and our functions."""
     columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
     con.execute(f"CREATE TABLE projected ({columns})")
-    con.execute(f"CREATE TABLE candidate ({columns}, skip VARCHAR)")
     con.execute(
         "CREATE TABLE outcome (file VARCHAR, position BIGINT, status VARCHAR, detail VARCHAR)"
     )
@@ -62,11 +69,22 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     )
     con.execute("CREATE TABLE patient_identifier (subject_key VARCHAR, value VARCHAR)")
     con.execute(
-        "CREATE TABLE record (file VARCHAR, position BIGINT, scope VARCHAR, seq BIGINT,"
-        " type VARCHAR, id VARCHAR, full_url VARCHAR, deletion BOOLEAN, updated TIMESTAMP,"
-        " version BIGINT, status VARCHAR, subject_ref VARCHAR, encounter_ref VARCHAR,"
-        " modified BOOLEAN, zone VARCHAR, json VARCHAR, problem VARCHAR, skip VARCHAR)"
+        "CREATE TABLE record (batch INTEGER, file VARCHAR, position BIGINT, scope VARCHAR,"
+        " seq BIGINT, type VARCHAR, id VARCHAR, full_url VARCHAR, deletion BOOLEAN,"
+        " updated TIMESTAMP, version BIGINT, status VARCHAR, subject_ref VARCHAR,"
+        " encounter_ref VARCHAR, modified BOOLEAN, zone VARCHAR, problem VARCHAR, skip VARCHAR)"
     )
+    con.execute("CREATE TABLE kept (file VARCHAR, position BIGINT, json VARCHAR)")
+    con.execute("CREATE TABLE holder (file VARCHAR, position BIGINT, contained VARCHAR)")
+    con.execute(
+        "CREATE TABLE stay (file VARCHAR, position BIGINT,"
+        ' period STRUCT("start" VARCHAR, "end" VARCHAR), disposition VARCHAR)'
+    )
+    con.execute(
+        "CREATE TABLE named (file VARCHAR, position BIGINT,"
+        " i STRUCT(system VARCHAR, value VARCHAR))"
+    )
+    con.execute("CREATE TABLE cited_reference (scope VARCHAR, ref VARCHAR)")
     con.create_function(
         "concept",
         _concepts,
@@ -98,28 +116,86 @@ def project_records(
     not as they are accounted for, so that the two can be held against each other.
     """
     counts = {file.id: 0 for file, _ in files}
-    held: list[pa.Table] = []
-    for order, (file, path) in enumerate(tqdm(files, "reading", unit="file", disable=not progress)):
-        for batch in read_records(path, wrapped=file.kind != "ndjson"):
-            counts[file.id] += batch.num_rows
-            held.append(_with_file(batch, file, order))
-            if sum(table.nbytes for table in held) > _BATCH_BYTES:
-                _insert(con, held)
-    _insert(con, held)
+    batches = _Batches(files)
+    for number, batch in batches.read("reading", progress=progress):
+        for told in batch.column("file").combine_chunks().value_counts().to_pylist():
+            counts[told["values"]] += told["counts"]
+        con.register("batch", batch)
+        run_script(con, "read", batch=number)
+        con.unregister("batch")
     run_script(con, "choose")
     resolve(con)
-    landed = {kind for (kind,) in con.execute("SELECT DISTINCT type FROM resolved").fetchall()}
-    here = [name for name in _WITH_SQL if name in landed]
-    for name in tqdm(here, "projecting", unit="type", disable=not progress):
+    validated = _MOST_VALIDATED
+    con.execute(
+        "CREATE TEMP TABLE read_resource AS SELECT * FROM kept_resource WHERE type = 'Patient'"
+    )
+    # A view of its own, since a modifier extension may turn round what the rest says.
+    con.execute("CREATE TEMP VIEW resource AS SELECT * FROM read_resource WHERE NOT modified")
+    validated -= _project(con, ["Patient"], validated)
+    for number, batch in batches.read("projecting", progress=progress):
+        con.register("batch", batch)
+        run_script(con, "batch", batch=number)
+        con.unregister("batch")
+        here = {t for (t,) in con.execute("SELECT DISTINCT type FROM read_resource").fetchall()}
+        if any(kind.startswith("Medication") for kind in here):
+            run_script(con, "drug")
+        if here & {"DocumentReference", "DiagnosticReport"}:
+            run_script(con, "note", attachment=_ATTACHMENT)
+        validated -= _project(con, [name for name in _WITH_SQL if name in here], validated)
+    for table in ("candidate", "dated_event", "judged", "read_resource", "kept"):
+        con.execute(f"DROP TABLE {table} CASCADE")
+    return counts
+
+
+def _project(con: duckdb.DuckDBPyConnection, names: list[str], validated: int) -> int:
+    """Project what is in `read_resource`; give how many records had to be validated."""
+    columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
+    con.execute(f"CREATE OR REPLACE TEMP TABLE candidate ({columns}, skip VARCHAR)")
+    for name in names:
         sql = _script(name)
         used = {"value": _VALUE} if "$value" in sql else {}
         con.execute(f"INSERT INTO candidate BY NAME {sql}", used)
     always = ["Patient", *_FOR_OTHERS]
     run_script(con, "account", always=always, supported=list(SUPPORTED), study=_STUDY)
-    refuse_invalid(con)
-    for table in ("candidate", "dated_event", "current"):
-        con.execute(f"DROP TABLE {table}")
-    return counts
+    looked_at = refuse_invalid(con, most=validated)
+    con.execute("INSERT INTO outcome SELECT * FROM judged")
+    return looked_at
+
+
+class _Batches:
+    """Read the records of files in numbered batches, any number of times, always the same ones."""
+
+    def __init__(self, files: list[tuple[LandedFile, Path]]) -> None:
+        self._files = files
+        self._held: list[tuple[int, pa.Table]] | None = []
+
+    def read(self, words: str, *, progress: bool) -> Iterator[tuple[int, pa.Table]]:
+        """Give each batch with its number: many small files, or a part of a large one."""
+        if self._held:
+            yield from tqdm(self._held, words, unit="batch", disable=not progress)
+            return
+        size = 0
+        for number, batch in enumerate(self._cut(words, progress=progress)):
+            size += batch.nbytes
+            if self._held is not None:
+                self._held.append((number, batch))
+                if size > _HELD_BYTES:
+                    self._held = None
+            yield number, batch
+
+    def _cut(self, words: str, *, progress: bool) -> Iterator[pa.Table]:
+        gathered: list[pa.Table] = []
+        size = 0
+        files = tqdm(self._files, words, unit="file", disable=not progress)
+        for order, (file, path) in enumerate(files):
+            for batch in read_records(path, wrapped=file.kind != "ndjson"):
+                gathered.append(_with_file(batch, file, order))
+                size += batch.nbytes
+                if size > _BATCH_BYTES:
+                    yield pa.concat_tables(gathered)
+                    gathered, size = [], 0
+        if gathered:
+            yield pa.concat_tables(gathered)
 
 
 def _script(name: str) -> str:
@@ -133,15 +209,6 @@ def _with_file(batch: pa.RecordBatch, file: LandedFile, order: int) -> pa.Table:
     for name, value in said.items():
         table = table.append_column(name, pa.repeat(value, batch.num_rows))
     return table
-
-
-def _insert(con: duckdb.DuckDBPyConnection, held: list[pa.Table]) -> None:
-    """Read a batch of many small files, or a part of a large one, in one statement."""
-    if held:
-        con.register("batch", pa.concat_tables(held))
-        con.execute(_script("read"))
-        con.unregister("batch")
-        held.clear()
 
 
 _CONCEPT = pa.struct(

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 
 __all__ = ["BATCH", "TORN", "is_ndjson", "open_bytes", "read_document", "read_records", "unpack"]
@@ -27,6 +28,8 @@ BATCH = pa.schema(
     ]
 )
 _CHUNK_BYTES = 16 << 20
+_LONGEST_LINE = 256 << 20
+_LINE_END = ord("\n")
 
 TORN = (OSError, EOFError, zlib.error)
 """What reading a damaged file raises: gzip has three ways to say it."""
@@ -164,29 +167,66 @@ def read_records(path: Path, *, wrapped: bool) -> Iterator[pa.RecordBatch]:
     in, whole or not, is one bad record.
     """
     position = 0
-    for lines, damage in _read_lines(path):
-        texts: list[bytes] = []
-        flags: list[bool] = []
-        unpackable = not wrapped and any(b'"Bundle"' in line for line in lines)
-        for line in lines:
-            if not line or line.isspace():
-                continue
-            inner = _bundle_lines(line) if unpackable and b'"Bundle"' in line else None
-            if inner is None:
-                texts.append(line)
-                flags.append(wrapped)
-            else:
-                texts.extend(json.dumps(record).encode() for record in inner)
-                flags.extend([True] * len(inner))
-        for index, text in enumerate(texts):
-            if len(text) > _CHUNK_BYTES * 16:
-                texts[index], flags[index] = b'{"problem": "a line of over 256 MiB"}', True
+    for chunk, damage in _read_chunks(path):
+        texts = _cut(chunk) if wrapped or b'"Bundle"' not in chunk else None
+        flags = [wrapped] * len(texts) if texts is not None else []
+        if texts is None:
+            texts, flags = _unpack(chunk, wrapped=wrapped)
         if damage is not None:
-            texts.append(json.dumps({"problem": damage}).encode())
-            flags.append(True)
-        places = pa.array(range(position + 1, position + 1 + len(texts)), pa.int64())
+            torn = pa.array([json.dumps({"problem": damage})], pa.large_string())
+            texts, flags = pa.concat_arrays([texts, torn]), [*flags, True]
+        places = pa.array(np.arange(position + 1, position + 1 + len(texts)), pa.int64())
         position += len(texts)
-        yield pa.record_batch([places, _as_text(texts, flags), pa.array(flags, pa.bool_())], BATCH)
+        yield pa.record_batch([places, texts, pa.array(flags, pa.bool_())], BATCH)
+
+
+def _cut(chunk: bytes) -> pa.Array | None:
+    """Cut a chunk at its line ends without copying a line; None where a line needs to be looked at.
+
+    The line end stays with its line: to JSON it is white space.
+    """
+    if not chunk:
+        return pa.array([], pa.large_string())
+    data = np.frombuffer(chunk, np.uint8)
+    ends = np.flatnonzero(data == _LINE_END) + 1
+    if not len(ends) or ends[-1] != len(data):
+        ends = np.append(ends, len(data))
+    offsets = np.concatenate([[0], ends]).astype(np.int64)
+    if np.diff(offsets).max() > _LONGEST_LINE:
+        return None
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(chunk)]
+    lines = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), buffers)
+    # Only what does not begin as an object can be blank.
+    odd = np.flatnonzero(data[offsets[:-1]] != ord("{"))
+    blank = [i for i in odd.tolist() if chunk[offsets[i] : offsets[i + 1]].isspace()]
+    if blank:
+        keep = np.ones(len(lines), bool)
+        keep[blank] = False
+        lines = lines.filter(pa.array(keep))
+    try:
+        return lines.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return None
+
+
+def _unpack(chunk: bytes, *, wrapped: bool) -> tuple[pa.Array, list[bool]]:
+    """Read a chunk line by line: one is a Bundle, or too long, or not UTF-8."""
+    texts: list[bytes] = []
+    flags: list[bool] = []
+    for line in chunk.split(b"\n"):
+        if not line or line.isspace():
+            continue
+        inner = _bundle_lines(line) if not wrapped and b'"Bundle"' in line else None
+        if inner is None:
+            texts.append(line)
+            flags.append(wrapped)
+        else:
+            texts.extend(json.dumps(record).encode() for record in inner)
+            flags.extend([True] * len(inner))
+    for index, text in enumerate(texts):
+        if len(text) > _LONGEST_LINE:
+            texts[index], flags[index] = b'{"problem": "a line of over 256 MiB"}', True
+    return _as_text(texts, flags), flags
 
 
 def _why_torn(error: Exception) -> str:
@@ -197,8 +237,8 @@ def _why_torn(error: Exception) -> str:
     return f"torn: the file cannot be read on ({type(error).__name__})"
 
 
-def _read_lines(path: Path) -> Iterator[tuple[list[bytes], str | None]]:
-    """Give the lines chunk by chunk, and at the end of what can be read the reason why no more."""
+def _read_chunks(path: Path) -> Iterator[tuple[bytes, str | None]]:
+    """Give whole lines by the chunk, and at the end of what can be read the reason why no more."""
     rest = b""
     with open_bytes(path) as handle:
         first = True
@@ -212,13 +252,14 @@ def _read_lines(path: Path) -> Iterator[tuple[list[bytes], str | None]]:
                 damage = _why_torn(error)
             if first:
                 chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
-            *lines, rest = (rest + bytes(chunk)).split(b"\n")
-            yield lines, damage
-            if damage is not None:
+            cut = chunk.rfind(b"\n") + 1
+            if damage is None and not chunk:
+                yield rest, None
                 return
-            if not chunk:
-                yield [rest], None
+            yield rest + bytes(chunk[:cut]) if cut else b"", damage
+            if damage is not None:  # the line that it breaks off in, whole or not, is bad
                 return
+            rest = bytes(chunk[cut:]) if cut else rest + bytes(chunk)
 
 
 def _bundle_lines(line: bytes) -> list[dict[str, Any]] | None:

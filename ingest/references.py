@@ -4,9 +4,11 @@ From `current` (the newest of each resource) come the tables that the projection
 
     reference     what each reference that is not a plain `Type/id` stands for
     merged        the key of each patient that another replaced, and of the one that stays
-    resource      a current resource with its subject and its encounter's end
+    resolved      each current record with its subject and its encounter
+    placed        the same with its encounter's end
     encounter     each encounter's start, end, and whether it ended in death
-    location, drug, note    what encounters, medication resources and documents refer to
+    location, medication, attached_bytes    what encounters, medication resources and documents
+                  refer to
 
 A reference may be `Type/id`, an absolute URL (matched to `fullUrl`, else by its last two parts),
 any of these with `/_history/n`, `urn:uuid:` or `urn:oid:` (through `fullUrl`: of the same Bundle
@@ -26,14 +28,12 @@ __all__ = ["SQL", "resolve", "run_script"]
 SQL = Path(__file__).parent / "projections"
 """Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
 
-_ATTACHMENT = '[{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}]'
-
 
 def resolve(con: duckdb.DuckDBPyConnection) -> None:
     """Build the tables that the projections read, from `current` (the newest of each resource)."""
     run_script(con, "references")
     _merge_patients(con)
-    run_script(con, "resolved", died=sorted(DIED), attachment=_ATTACHMENT)
+    run_script(con, "resolved", died=sorted(DIED))
 
 
 def run_script(con: duckdb.DuckDBPyConnection, name: str, **values: object) -> None:
@@ -51,9 +51,10 @@ def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
     rows = con.execute(
         """
         SELECT DISTINCT key, link.type, ref_key(scope, key, link.other.reference) AS other FROM (
-            SELECT scope, key, unnest(from_json(json -> '$.link',
+            SELECT c.scope, c.key, unnest(from_json(k.json -> '$.link',
                 '[{"type": "VARCHAR", "other": {"reference": "VARCHAR"}}]')) AS link
-            FROM current WHERE type = 'Patient'
+            FROM current c JOIN kept k ON k.file = c.file AND k.position = c.position
+            WHERE c.type = 'Patient'
         ) WHERE link.type IN ('replaced-by', 'replaces') AND other LIKE 'Patient/%' AND other <> key
         ORDER BY ALL
         """

@@ -5,7 +5,7 @@
 -- is projected if any event came of it; Patient, Medication, Location and Binary always are, since
 -- others refer to them. Then what images are joined by: of a study, `available` is the last moment
 -- that its date allows and `occurred` the first.
-CREATE TABLE dated_event AS
+CREATE OR REPLACE TEMP TABLE dated_event AS
 SELECT * REPLACE (
     least(coalesce(occurred, time), time) AS occurred,
     CASE WHEN occurred IS NULL THEN time_from ELSE occurred_from END AS occurred_from
@@ -19,7 +19,7 @@ SELECT * EXCLUDE (skip) REPLACE (
     nullif(least(occurred_from, occurred), occurred) AS occurred_from
 ) FROM dated_event;
 
-INSERT INTO outcome
+CREATE OR REPLACE TEMP TABLE judged AS
 WITH seen AS (
     SELECT file, position, min(skip) AS skip, bool_or(time IS NULL AND skip IS NULL) AS undated
     FROM candidate GROUP BY ALL
@@ -42,23 +42,16 @@ SELECT
         WHEN s.skip IS NOT NULL THEN r.type || ': ' || s.skip
         WHEN s.undated THEN r.type || ': undated'
         ELSE r.type || ': nothing to project'
-    END
-FROM resolved r
+    END AS detail
+FROM read_resource r
 LEFT JOIN seen s ON s.file = r.file AND s.position = r.position
 LEFT JOIN made m ON m.file = r.file AND m.position = r.position;
 
 INSERT INTO undated
 SELECT DISTINCT c.file, c.position, r.type
-FROM candidate c JOIN resolved r ON r.file = c.file AND r.position = c.position
+FROM candidate c JOIN read_resource r ON r.file = c.file AND r.position = c.position
 WHERE c.skip IS NULL AND c.code IS NOT NULL AND c.time IS NULL AND NOT starts_with(c.code, 'GENDER//')
     AND c.code NOT LIKE 'TRANSFER//%' AND c.subject_key LIKE 'Patient/%';
-
-INSERT INTO patient_identifier
-SELECT DISTINCT subject_key, value FROM (
-    SELECT subject_key, split_part(key, '/', 2) AS value FROM resolved WHERE type = 'Patient'
-    UNION ALL
-    SELECT r.subject_key, i.value FROM resolved r JOIN identifier i ON i.key = r.key WHERE r.type = 'Patient'
-);
 
 INSERT INTO imaging_study
 WITH read AS (

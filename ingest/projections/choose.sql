@@ -1,23 +1,28 @@
 -- `record` → `current`: the newest of each resource. The others are superseded or deleted.
 --
 -- Newest by `meta.lastUpdated`, then by `versionId` as a number, then what landed last. A deletion
--- without a time is as new as the newest that landed before it.
+-- without a time is as new as the newest that landed before it. Most resources come once, and only
+-- those that do not are ranked.
+CREATE TABLE rival AS
+SELECT type, id FROM record WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL
+GROUP BY ALL HAVING count(*) > 1 OR bool_or(deletion);
+
 CREATE TABLE choice AS
 WITH dated AS (
-    SELECT file, position, seq, deletion, type || '/' || id AS key,
+    SELECT file, position, seq, deletion, type, id,
         CASE WHEN deletion AND updated IS NULL THEN max(updated) OVER before ELSE updated END AS updated,
         CASE WHEN deletion AND version IS NULL THEN max(version) OVER before ELSE version END AS version
-    FROM record
+    FROM record JOIN rival USING (type, id)
     WHERE problem IS NULL AND skip IS NULL
     WINDOW before AS (PARTITION BY type, id ORDER BY seq ROWS UNBOUNDED PRECEDING)
 )
 SELECT
-    file, position, key, deletion,
+    file, position, deletion,
     row_number() OVER newest AS rank,
     first_value(deletion) OVER newest AS gone
 FROM dated
 WINDOW newest AS (
-    PARTITION BY coalesce(key, file || ' ' || position)
+    PARTITION BY type, id
     ORDER BY updated DESC NULLS LAST, version DESC NULLS LAST, seq DESC
 );
 
@@ -25,19 +30,27 @@ INSERT INTO outcome
 SELECT file, position, CASE WHEN problem IS NULL THEN 'skipped' ELSE 'quarantined' END, coalesce(problem, skip)
 FROM record WHERE problem IS NOT NULL OR skip IS NOT NULL;
 
-INSERT INTO outcome
-SELECT file, position, CASE WHEN deletion OR gone THEN 'deleted' ELSE 'superseded' END, NULL
-FROM choice WHERE deletion OR gone OR rank > 1;
+CREATE TABLE beaten AS
+SELECT file, position, CASE WHEN deletion OR gone THEN 'deleted' ELSE 'superseded' END AS status
+FROM choice WHERE deletion OR gone OR rank > 1
+UNION ALL  -- a deletion that does not say of what
+SELECT file, position, 'deleted' FROM record
+WHERE deletion AND problem IS NULL AND skip IS NULL AND (type IS NULL OR id IS NULL);
+
+INSERT INTO outcome SELECT file, position, status, NULL FROM beaten;
 
 CREATE TABLE full_url AS
-SELECT DISTINCT r.scope, r.full_url, c.key
-FROM record r JOIN choice c ON c.file = r.file AND c.position = r.position
-WHERE r.full_url IS NOT NULL AND c.key IS NOT NULL;
+SELECT DISTINCT scope, full_url, type || '/' || id AS key
+FROM record
+WHERE full_url IS NOT NULL AND problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL;
 
 CREATE TABLE current AS
-SELECT c.key, r.* EXCLUDE (seq, full_url, deletion, version, problem, skip, id)
-FROM record r JOIN choice c ON c.file = r.file AND c.position = r.position
-WHERE c.rank = 1 AND NOT c.gone;
+SELECT type || '/' || id AS key, r.batch, r.file, r.position, r.scope, r.type, r.updated, r.status,
+    r.subject_ref, r.encounter_ref, r.modified, r.zone
+FROM record r ANTI JOIN beaten b ON b.file = r.file AND b.position = r.position
+WHERE problem IS NULL AND skip IS NULL;
 
 DROP TABLE choice;
+DROP TABLE beaten;
+DROP TABLE rival;
 DROP TABLE record

@@ -1,4 +1,5 @@
--- A batch of lines → `record`: what of a resource is needed before its type is looked at.
+-- A batch of lines → `record`: what of a resource is needed before its type is looked at; and what
+-- others refer to, which is kept apart, so that the lines themselves are let go of.
 --
 -- Broken JSON stays a record, with a problem. Wrapped lines (see ingest/records.py) carry what a
 -- Bundle said of an entry: `said` is fullUrl, method, url, modified, problem, skip, order, bundle.
@@ -8,7 +9,7 @@
 -- 1, or content that refers to one), the hash of the Bundle (`scope`: of its line, or of the file that
 -- it is) goes with it: the same Bundle twice is one still, but number 1 of another is somebody else.
 -- A UUID that was made to be unique is the same resource in every Bundle, and its newest version counts.
-INSERT INTO record BY NAME
+CREATE OR REPLACE TEMP TABLE part AS
 WITH line AS (
     SELECT
         file,
@@ -30,7 +31,7 @@ headed AS (
         '$.subject.identifier.system', '$.subject.identifier.value',  -- 8, 9
         '$.patient.identifier.system', '$.patient.identifier.value',  -- 10, 11
         '$.encounter.reference', '$.context.reference', '$.context.encounter[0].reference',  -- to 14
-        '$.modifierExtension[0].url'  -- 15
+        '$.modifierExtension[0].url', '$.contained[0].resourceType', '$.medicationReference.reference'  -- 17
     ]) END AS h FROM line
 ),
 named AS (
@@ -54,7 +55,7 @@ SELECT
         nullif(regexp_extract(said[1], '^urn:(uuid|oid):(.+)$', 2), '')
             || CASE WHEN local_urn(said[1]) THEN '@' || scope ELSE '' END,
         nullif(regexp_extract(said[1], '/([^/]+)$', 1), ''),
-        'md5-' || md5(json) || CASE WHEN len(list_filter(
+        'md5-' || md5(trim(json, E' \t\r\n')) || CASE WHEN len(list_filter(
             regexp_extract_all(json, '"(urn:uuid:[^"]*)"', 1), lambda u: local_urn(u))) > 0
             THEN '@' || scope ELSE '' END
     ) END AS id,
@@ -72,6 +73,8 @@ SELECT
     h[15] IS NOT NULL AS modified,
     zone,
     json,
+    h[16] IS NOT NULL AS contains_others,
+    h[17] AS drug_ref,
     CASE WHEN broken THEN 'not JSON'
          WHEN said[5] IS NOT NULL THEN said[5]
          WHEN said[6] IS NOT NULL OR deletion THEN NULL
@@ -79,4 +82,37 @@ SELECT
          WHEN h[1] IS NULL OR NOT regexp_full_match(h[1], '[A-Z][A-Za-z]{2,40}')
          THEN 'not a FHIR resource: no resourceType' END AS problem,
     said[6] AS skip
-FROM named
+FROM named;
+
+INSERT INTO record BY NAME
+SELECT $batch AS batch, * EXCLUDE (json, contains_others, drug_ref) FROM part;
+
+INSERT INTO kept BY NAME
+SELECT file, position, json FROM part WHERE type IN ('Patient', 'Location', 'Medication', 'Binary');
+
+INSERT INTO holder BY NAME
+SELECT file, position, json -> '$.contained' AS contained FROM part WHERE contains_others;
+
+INSERT INTO stay BY NAME
+SELECT file, position, from_json(json -> '$.period', '{"start": "VARCHAR", "end": "VARCHAR"}') AS period,
+    json -> '$.hospitalization.dischargeDisposition' AS disposition
+FROM part WHERE type = 'Encounter';
+
+INSERT INTO named BY NAME
+SELECT file, position, unnest(from_json(json -> '$.identifier',
+    '[{"system": "VARCHAR", "value": "VARCHAR"}]')) AS i
+FROM part WHERE type IN ('Patient', 'Encounter', 'Location', 'Medication');
+
+-- References that are not plainly `Type/id`: of few files any, and those of few subjects many times.
+INSERT INTO cited_reference
+SELECT DISTINCT scope, ref FROM (
+    SELECT DISTINCT scope, subject_ref AS ref FROM part
+    UNION ALL SELECT DISTINCT scope, encounter_ref FROM part
+    UNION ALL SELECT DISTINCT scope, drug_ref FROM part
+    UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM part WHERE type = 'Medication'
+    UNION ALL SELECT scope, unnest(json ->> '$.location[*].location.reference') FROM part WHERE type = 'Encounter'
+    UNION ALL SELECT scope, unnest(json ->> '$.content[*].attachment.url') FROM part WHERE type = 'DocumentReference'
+    UNION ALL SELECT scope, unnest(json ->> '$.presentedForm[*].url') FROM part WHERE type = 'DiagnosticReport'
+    UNION ALL SELECT scope, unnest(json ->> '$.link[*].other.reference') FROM part WHERE type = 'Patient'
+)
+WHERE ref IS NOT NULL AND NOT regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') AND NOT starts_with(ref, '#')

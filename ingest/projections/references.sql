@@ -3,29 +3,15 @@ CREATE TABLE contained AS
 SELECT scope, zone, key || '#' || (held ->> '$.id') AS key,
        held ->> '$.resourceType' AS type, held::VARCHAR AS json
 FROM (
-    SELECT *, unnest(from_json(json -> '$.contained', '["JSON"]')) AS held
-    FROM current WHERE contains(json, '"contained"')
+    SELECT c.*, unnest(from_json(h.contained, '["JSON"]')) AS held
+    FROM holder h JOIN current c ON c.file = h.file AND c.position = h.position
 )
 WHERE held ->> '$.id' IS NOT NULL;
 
 CREATE TABLE identifier AS
-SELECT DISTINCT type, key, i.system AS system, i.value AS value
-FROM (
-    SELECT type, key, unnest(from_json(json -> '$.identifier',
-        '[{"system": "VARCHAR", "value": "VARCHAR"}]')) AS i
-    FROM current WHERE type IN ('Patient', 'Encounter', 'Location', 'Medication')
-)
-WHERE i.value IS NOT NULL;
-
-CREATE TABLE cited_reference AS
-SELECT scope, subject_ref AS ref FROM current
-UNION ALL SELECT scope, encounter_ref FROM current
-UNION ALL SELECT scope, json ->> '$.medicationReference.reference' FROM current WHERE type LIKE 'Medication_%'
-UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM current WHERE type = 'Medication'
-UNION ALL SELECT scope, unnest(json ->> '$.location[*].location.reference') FROM current WHERE type = 'Encounter'
-UNION ALL SELECT scope, unnest(json ->> '$.content[*].attachment.url') FROM current WHERE type = 'DocumentReference'
-UNION ALL SELECT scope, unnest(json ->> '$.presentedForm[*].url') FROM current WHERE type = 'DiagnosticReport'
-UNION ALL SELECT scope, unnest(json ->> '$.link[*].other.reference') FROM current WHERE type = 'Patient';
+SELECT DISTINCT c.type, c.key, n.i.system AS system, n.i.value AS value
+FROM named n JOIN current c ON c.file = n.file AND c.position = n.position
+WHERE n.i.value IS NOT NULL;
 
 CREATE TABLE reference AS
 WITH cited AS (
@@ -33,7 +19,6 @@ WITH cited AS (
         regexp_replace(ref, '/_history/[^/]*$', '') AS bare,
         regexp_extract(ref, '^([A-Za-z]+)[?]identifier=(?:(.*)[|])?(.*)$', ['type', 'system', 'value']) AS asked
     FROM cited_reference
-    WHERE ref IS NOT NULL AND NOT regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') AND NOT starts_with(ref, '#')
 ),
 near AS (
     SELECT c.scope, c.ref, max(u.key) AS key
@@ -57,6 +42,10 @@ FROM cited c
 LEFT JOIN near USING (scope, ref) LEFT JOIN far USING (scope, ref) LEFT JOIN named USING (scope, ref);
 
 DROP TABLE cited_reference;
+
+DROP TABLE holder;
+
+DROP TABLE named;
 
 -- A patient that we have no resource of is a subject all the same: exports often leave Patient out.
 CREATE TABLE subject_reference AS

@@ -1,41 +1,50 @@
 -- The tables that the projections read, once subjects and merged patients are known.
 CREATE TABLE resolved AS
-SELECT r.file, r.position, r.scope, r.type, r.key, r.status, r.modified, r.updated, r.zone, r.json,
+SELECT r.batch, r.file, r.position, r.scope, r.type, r.key, r.status, r.modified, r.updated, r.zone,
        coalesce(m.subject_key, s.key) AS subject_key,
        ref_key(r.scope, r.key, r.encounter_ref) AS encounter_key
 FROM current r
 JOIN subject_reference s ON s.file = r.file AND s.position = r.position
-LEFT JOIN merged m ON m.key = s.key;
+LEFT JOIN merged m ON m.key = s.key
+ORDER BY r.batch;
+
+DROP TABLE current;
+
+DROP TABLE subject_reference;
 
 CREATE TABLE encounter AS
 SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_from, end_as_written,
        NOT open AND (upper(disposition) IN (SELECT unnest($died))
            OR upper(regexp_extract(disposition, '//(.*)$', 1)) IN (SELECT unnest($died))) AS died
 FROM (
-    SELECT key, subject_key, fhir_end(json ->> '$.period.end', zone) AS "end",
-           period_end_from({'start': json ->> '$.period.start', 'end': json ->> '$.period.end'}, zone) AS end_from,
-           json ->> '$.period.end' AS end_as_written,
-           least(fhir_end(json ->> '$.period.start', zone), fhir_end(json ->> '$.period.end', zone)) AS start,
+    SELECT key, subject_key, fhir_end(period."end", zone) AS "end",
+           period_end_from(period, zone) AS end_from,
+           period."end" AS end_as_written,
+           least(fhir_end(period.start, zone), fhir_end(period."end", zone)) AS start,
            status IN ('arrived', 'triaged', 'in-progress', 'onleave') AS open,
-           concept(json -> '$.hospitalization.dischargeDisposition').code AS disposition
-    FROM resolved
+           concept(disposition).code AS disposition
+    FROM resolved r JOIN stay s ON s.file = r.file AND s.position = r.position
     WHERE type = 'Encounter' AND status NOT IN ('planned', 'cancelled', 'entered-in-error')
 );
 
-CREATE VIEW resource AS
+DROP TABLE stay;
+
+CREATE VIEW placed AS
 SELECT r.*, e."end" AS encounter_end, e.end_from AS encounter_end_from,
        e.key IS NOT NULL AND e."end" IS NULL AS encounter_goes_on
-FROM resolved r LEFT JOIN encounter e ON e.key = r.encounter_key
-WHERE NOT r.modified;
+FROM resolved r LEFT JOIN encounter e ON e.key = r.encounter_key;
+
+CREATE VIEW kept_resource AS
+SELECT r.*, k.json FROM placed r JOIN kept k ON k.file = r.file AND k.position = r.position;
 
 CREATE TABLE location AS
-SELECT key, coalesce(json ->> '$.name', json ->> '$.description') AS name FROM resolved WHERE type = 'Location'
+SELECT key, coalesce(json ->> '$.name', json ->> '$.description') AS name FROM kept_resource WHERE type = 'Location'
 UNION ALL
 SELECT key, coalesce(json ->> '$.name', json ->> '$.description') FROM contained WHERE type = 'Location';
 
 CREATE TABLE medication AS
 WITH each AS (
-    SELECT scope, key, json FROM resolved WHERE type = 'Medication'
+    SELECT scope, key, json FROM kept_resource WHERE type = 'Medication'
     UNION ALL
     SELECT scope, key, json FROM contained WHERE type = 'Medication'
 ),
@@ -65,44 +74,14 @@ UNION ALL
 SELECT key, c FROM whole
 WHERE coded OR key NOT IN (SELECT key FROM parts WHERE c.code IS NOT NULL);
 
-CREATE TABLE drug AS
-WITH asked AS (
-    SELECT r.file, r.position, m.c AS found, concept(r.json -> '$.medicationCodeableConcept') AS own,
-        concept(r.json -> '$.medicationReference') AS said
-    FROM resolved r
-    LEFT JOIN medication m ON m.key = ref_key(r.scope, r.key, r.json ->> '$.medicationReference.reference')
-    WHERE r.type IN ('MedicationRequest', 'MedicationAdministration', 'MedicationStatement', 'MedicationDispense')
-),
-chosen AS (
-    SELECT file, position, CASE WHEN found.code IS NOT NULL THEN found
-        WHEN own.code IS NOT NULL THEN own ELSE said END AS c
-    FROM asked
-)
-SELECT file, position, c.code AS code, c.display AS display, c.parents AS parents
-FROM chosen WHERE c.code IS NOT NULL;
+CREATE TABLE attached_bytes AS
+SELECT key, json ->> '$.contentType' AS mime, json ->> '$.data' AS data FROM kept_resource WHERE type = 'Binary'
+UNION ALL
+SELECT key, json ->> '$.contentType', json ->> '$.data' FROM contained WHERE type = 'Binary';
 
-CREATE TABLE note AS
-WITH attached AS (
-    SELECT file, position, scope, key, unnest(from_json(json -> '$.content[*].attachment', $attachment)) AS a,
-        generate_subscripts(from_json(json -> '$.content[*].attachment', $attachment), 1) AS n
-    FROM resolved WHERE type = 'DocumentReference'
+INSERT INTO patient_identifier
+SELECT DISTINCT subject_key, value FROM (
+    SELECT subject_key, split_part(key, '/', 2) AS value FROM resolved WHERE type = 'Patient'
     UNION ALL
-    SELECT file, position, scope, key, unnest(from_json(json -> '$.presentedForm', $attachment)),
-        generate_subscripts(from_json(json -> '$.presentedForm', $attachment), 1)
-    FROM resolved WHERE type = 'DiagnosticReport'
-),
-bytes AS (
-    SELECT key, json ->> '$.contentType' AS mime, json ->> '$.data' AS data FROM resolved WHERE type = 'Binary'
-    UNION ALL
-    SELECT key, json ->> '$.contentType', json ->> '$.data' FROM contained WHERE type = 'Binary'
-),
-got AS (
-    SELECT a.file, a.position, a.n, coalesce(a.a.contentType, b.mime, 'unknown') AS kind,
-        coalesce(a.a.data, b.data) AS data
-    FROM attached a LEFT JOIN bytes b ON a.a.data IS NULL AND b.key = ref_key(a.scope, a.key, a.a.url)
+    SELECT r.subject_key, i.value FROM resolved r JOIN identifier i ON i.key = r.key WHERE r.type = 'Patient'
 )
-SELECT file, position, lower(trim(split_part(kind, ';', 1))) AS mime, note_text(kind, data) AS text
-FROM got
-QUALIFY row_number() OVER (
-    PARTITION BY file, position ORDER BY text IS NULL, mime = 'text/plain' DESC, n
-) = 1
