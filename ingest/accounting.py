@@ -49,11 +49,10 @@ def why_invalid(resource_type: str, text: str) -> str | None:
     return None
 
 
-def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> int:
+def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> None:
     """Quarantine what was skipped for want of a code and is invalid FHIR, with the reason.
 
-    Looks at `judged`, what was made of the batch in `read_resource`; gives at how many records, at
-    `most`.
+    Looks at `judged`, what was made of the batch in `read_resource`, and at no more than `most`.
     """
     rows = con.execute(
         """
@@ -73,7 +72,6 @@ def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> int:
             " WHERE judged.file = refused.file AND judged.position = refused.position"
         )
         con.unregister("refused")
-    return len(rows)
 
 
 def account(

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import duckdb
 
 from ingest.accounting import account, write_quarantine
+from ingest.checksums import read_checksums, write_checksums
 from ingest.errors import StoreError, UsageError
 from ingest.identity import load_or_create_key
 from ingest.imaging import project_images
@@ -128,7 +129,17 @@ def _build(
         shutil.rmtree(work, ignore_errors=True)
     text = json.dumps(report, indent=2) + "\n"
     (fresh / "ingest_report.json").write_text(text, "utf-8")
+    write_checksums(fresh, known=_known_checksums(store))
     return report
+
+
+def _known_checksums(store: Path) -> dict[str, str]:
+    """Give those of the old store's images, which are linked and not written anew."""
+    try:
+        stated = read_checksums(store)
+    except StoreError:  # the first build, or an older version's
+        return {}
+    return {name: digest for name, digest in stated.items() if name.startswith("images/")}
 
 
 def _grouped(files: list[LandedFile]) -> dict[tuple[str, str, str], list[LandedFile]]:

@@ -14,7 +14,11 @@ A projection is a SELECT over `resource` that gives columns of PROJECTED_COLUMNS
 with a reason where the record must not become an event.
 """
 
-from collections.abc import Iterator
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -32,7 +36,7 @@ from ingest.schema import PROJECTED_COLUMNS
 __all__ = ["SUPPORTED", "create_tables", "project_records"]
 
 _WITH_SQL = sorted(p.stem for p in SQL.glob("[A-Z]*.sql"))
-_MOST_VALIDATED = 2000  # fhir.resources is slow (6 MB/s); past these the reason stays general
+_MOST_VALIDATED = 200  # of a batch: fhir.resources is slow; past these the reason stays general
 _FOR_OTHERS = ("Binary", "Location", "Medication")  # used by resolving; no event of their own
 SUPPORTED = (*_WITH_SQL, *_FOR_OTHERS)
 
@@ -117,49 +121,87 @@ def project_records(
     """
     counts = {file.id: 0 for file, _ in files}
     batches = _Batches(files)
-    for number, batch in batches.read("reading", progress=progress):
+    for batch in _side_by_side(con, _read, batches.read("reading", progress=progress)):
         for told in batch.column("file").combine_chunks().value_counts().to_pylist():
             counts[told["values"]] += told["counts"]
-        con.register("batch", batch)
-        run_script(con, "read", batch=number)
-        con.unregister("batch")
     run_script(con, "choose")
     resolve(con)
-    validated = _MOST_VALIDATED
-    con.execute(
-        "CREATE TEMP TABLE read_resource AS SELECT * FROM kept_resource WHERE type = 'Patient'"
-    )
-    # A view of its own, since a modifier extension may turn round what the rest says.
-    con.execute("CREATE TEMP VIEW resource AS SELECT * FROM read_resource WHERE NOT modified")
-    validated -= _project(con, ["Patient"], validated)
-    for number, batch in batches.read("projecting", progress=progress):
-        con.register("batch", batch)
-        run_script(con, "batch", batch=number)
-        con.unregister("batch")
-        here = {t for (t,) in con.execute("SELECT DISTINCT type FROM read_resource").fetchall()}
-        if any(kind.startswith("Medication") for kind in here):
-            run_script(con, "drug")
-        if here & {"DocumentReference", "DiagnosticReport"}:
-            run_script(con, "note", attachment=_ATTACHMENT)
-        validated -= _project(con, [name for name in _WITH_SQL if name in here], validated)
-    for table in ("candidate", "dated_event", "judged", "read_resource", "kept"):
-        con.execute(f"DROP TABLE {table} CASCADE")
+    with con.cursor() as cursor:
+        cursor.execute(
+            "CREATE TEMP TABLE read_resource AS SELECT * FROM kept_resource WHERE type = 'Patient'"
+        )
+        _project(cursor, ["Patient"])
+    for _ in _side_by_side(con, _project_batch, batches.read("projecting", progress=progress)):
+        pass
     return counts
 
 
-def _project(con: duckdb.DuckDBPyConnection, names: list[str], validated: int) -> int:
-    """Project what is in `read_resource`; give how many records had to be validated."""
+def _side_by_side(
+    con: duckdb.DuckDBPyConnection,
+    work: Callable[[duckdb.DuckDBPyConnection, int, pa.Table], None],
+    batches: Iterable[tuple[int, pa.Table]],
+) -> Iterator[pa.Table]:
+    """Do the work on each batch, as many at once as there are cores; give those that are done.
+
+    DuckDB alone would not: a batch is too small for it to be worth two threads. Each thread has a
+    cursor of its own, with temporary tables of its own. What comes out does not depend on order.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    local, cursors = threading.local(), []
+
+    def run(number: int, batch: pa.Table) -> pa.Table:
+        if not hasattr(local, "cursor"):
+            local.cursor = con.cursor()
+            cursors.append(local.cursor)
+        work(local.cursor, number, batch)
+        return batch
+
+    at_work: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        for number, batch in batches:
+            at_work.append(pool.submit(run, number, batch))
+            while len(at_work) > (cores or 1):  # no more in memory than that, and one to come
+                yield at_work.popleft().result()
+        while at_work:
+            yield at_work.popleft().result()
+    for cursor in cursors:
+        cursor.close()
+
+
+def _read(con: duckdb.DuckDBPyConnection, number: int, batch: pa.Table) -> None:
+    con.register("batch", batch)
+    run_script(con, "read", batch=number)
+    con.unregister("batch")
+
+
+def _project_batch(con: duckdb.DuckDBPyConnection, number: int, batch: pa.Table) -> None:
+    con.register("batch", batch)
+    run_script(con, "batch", batch=number)
+    con.unregister("batch")
+    here = {t for (t,) in con.execute("SELECT DISTINCT type FROM read_resource").fetchall()}
+    if any(kind.startswith("Medication") for kind in here):
+        run_script(con, "drug")
+    if here & {"DocumentReference", "DiagnosticReport"}:
+        run_script(con, "note", attachment=_ATTACHMENT)
+    _project(con, [name for name in _WITH_SQL if name in here])
+
+
+def _project(con: duckdb.DuckDBPyConnection, names: list[str]) -> None:
+    """Project what is in `read_resource`, and account for it."""
     columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE candidate ({columns}, skip VARCHAR)")
+    # What has a modifier extension is left out: it may turn round what the rest says.
+    con.execute(
+        "CREATE OR REPLACE TEMP VIEW resource AS SELECT * FROM read_resource WHERE NOT modified"
+    )
     for name in names:
         sql = _script(name)
         used = {"value": _VALUE} if "$value" in sql else {}
         con.execute(f"INSERT INTO candidate BY NAME {sql}", used)
     always = ["Patient", *_FOR_OTHERS]
     run_script(con, "account", always=always, supported=list(SUPPORTED), study=_STUDY)
-    looked_at = refuse_invalid(con, most=validated)
+    refuse_invalid(con, most=_MOST_VALIDATED)
     con.execute("INSERT INTO outcome SELECT * FROM judged")
-    return looked_at
 
 
 class _Batches:

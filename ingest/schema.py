@@ -9,6 +9,7 @@ A store is a MEDS 0.4 dataset (https://github.com/Medical-Event-Data-Standard/me
       metadata/subject_splits.parquet   MEDS; train, tuning, calibration, held_out
       images/HASH.png                   decoded, 8-bit grey, named by SHA-256 of the source's bytes
       ingest_report.json                the accounting: what became of each record of each file
+      checksums.json                    SHA-256 of each of these files
 
 and beside it, readable by its owner alone, `store.raw/`: the manifest of sources, what was landed
 as NDJSON, the key and the crosswalk of subject identifiers, and the quarantine.

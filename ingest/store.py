@@ -1,7 +1,12 @@
 """Read a record store: a MEDS dataset with Medweave's extension columns.
 
 The store is read through DuckDB, straight from its Parquet; nothing is held in memory but what
-was asked for.
+was asked for. Relations can be filtered and joined on, and become pandas by `.df()`, Arrow by
+`.to_arrow_table()`:
+
+    store = RecordStore(Path("store/"))
+    store.timeline(store.subjects()[0]).df()
+    store.events().filter("code = 'LOINC//8480-6'").aggregate("avg(numeric_value)")
 """
 
 import json
@@ -59,10 +64,39 @@ class RecordStore:
         self._con.execute("SET TimeZone = 'UTC'")
         files = str(self.path / "data" / "*.parquet").replace("'", "''")
         self._con.execute(f"CREATE VIEW events AS SELECT * FROM read_parquet('{files}')")
+        codes = str(self.path / "metadata" / "codes.parquet").replace("'", "''")
+        self._con.execute(f"CREATE VIEW codes AS SELECT * FROM read_parquet('{codes}')")
 
     def events(self) -> duckdb.DuckDBPyRelation:
         """Give all events as a DuckDB relation with the columns of EVENT_SCHEMA."""
         return self._con.table("events")
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Ask in SQL (DuckDB's) of the views `events` and `codes`; give the answer as a table."""
+        with self._con.cursor() as cursor:
+            return cursor.sql(sql).df()
+
+    def timeline(self, subject_id: int) -> duckdb.DuckDBPyRelation:
+        """Give one subject's events, in the store's order: static ones first, then by time."""
+        return (
+            self.events()
+            .filter(f"subject_id = {int(subject_id)}")
+            .order("time NULLS FIRST, code, source")
+        )
+
+    def notes(self) -> duckdb.DuckDBPyRelation:
+        """Give the notes that could be read: subject_id, time, occurred, code, text, source."""
+        return self._con.sql(
+            "SELECT subject_id, time, occurred, code, text_value AS text, source FROM events"
+            " WHERE starts_with(code, 'NOTE//') ORDER BY subject_id, time, source"
+        )
+
+    def images(self) -> duckdb.DuckDBPyRelation:
+        """Give the images: subject_id, time, occurred, code, image (see `image_path`), source."""
+        return self._con.sql(
+            "SELECT subject_id, time, occurred, code, image, source FROM events"
+            " WHERE starts_with(code, 'IMAGE//') ORDER BY subject_id, time, source"
+        )
 
     def timelines(self, index: pd.DataFrame) -> Timelines:
         """Give what was known of each subject at its prediction time: one join for all rows.
