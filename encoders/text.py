@@ -173,9 +173,11 @@ class TextEncoder(nn.Module):
         return Window(ids=pieces, segment=segment, negated=negated)
 
 
-def pad_windows(windows: Sequence[Window], *, padding: int, device: str = "cpu") -> WordPieces:
-    """Put windows side by side, padded to the longest."""
-    b, t = len(windows), max(len(window.ids) for window in windows)
+def pad_windows(
+    windows: Sequence[Window], *, padding: int, at_least: int = 0, device: str = "cpu"
+) -> WordPieces:
+    """Put windows side by side, padded to the longest and to `at_least` so many word pieces."""
+    b, t = len(windows), max(at_least, *(len(window.ids) for window in windows))
     sign = torch.ones((b, max(len(window.negated) for window in windows)))
     ids = torch.full((b, t), padding)
     seen = torch.zeros((b, t), dtype=torch.bool)

@@ -19,6 +19,7 @@ from scipy.special import expit
 from encoders.build import quiet_transformers
 from encoders.threads import one_thread
 from encoders.vocabulary import EventVocabulary
+from fusion.candidates import Embedder, Lesson
 from fusion.model import RiskConfig, RiskModel
 from fusion.parts import Parts, PartsConfig, item_kinds
 from fusion.run import read_json, write_json
@@ -59,7 +60,7 @@ class AttentionCandidate:
         tasks: tuple[str, ...],
         members: Sequence[RiskModel],
         vocabulary: EventVocabulary,
-        encoders: Any,
+        encoders: Embedder,
         parts: PartsConfig,
         kinds: Sequence[str],
     ):
@@ -73,39 +74,33 @@ class AttentionCandidate:
     @classmethod
     def fit(
         cls,
+        lesson: Lesson,
         *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Any,
-        seed: int = 0,
-        progress: bool = False,
         ensemble: AttentionConfig | None = None,
         training: TrainingConfig | None = None,
         **sizes: Any,
     ) -> Self:
         """Fit on train and stop early on tuning; `sizes` are fields of RiskConfig."""
         ensemble, training = ensemble or AttentionConfig(), training or TrainingConfig()
+        encoders, seed = lesson.encoders, lesson.seed
         parts = PartsConfig()
-        vocabulary = EventVocabulary.fit(train)
-        kinds = item_kinds(train)
+        vocabulary = EventVocabulary.fit(lesson.train.timelines)
+        kinds = item_kinds(lesson.train.timelines)
         widths = (encoders.text_width, encoders.image_width)
         read = [
             Parts.read(
-                timelines,
+                rows.timelines,
                 vocabulary,
                 encoders,
                 parts,
                 kinds=kinds,
                 widths=widths,
-                progress=progress,
-            ).labelled(labels)
-            for timelines, labels in ((train, train_labels), (tuning, tuning_labels))
+                progress=lesson.progress,
+            ).labelled(rows.labels)
+            for rows in (lesson.train, lesson.tuning)
         ]
         config = RiskConfig(
-            tasks=len(tasks),
+            tasks=len(lesson.tasks),
             features=len(vocabulary),
             kinds=len(kinds),
             note_width=widths[0],
@@ -114,9 +109,8 @@ class AttentionCandidate:
             **sizes,
         )
         first = _new_model(config, seed)
-        subjects = train.index["subject_id"].to_numpy()
         with one_thread():
-            rows = _fit_fixed(first, read[0], subjects, seed)
+            rows = _fit_fixed(first, read[0], lesson.train.subjects, seed)
         fixed = first.state_dict()
         members = []
         for number in range(ensemble.members):
@@ -125,12 +119,12 @@ class AttentionCandidate:
             model.load_state_dict(
                 {name: t for name, t in fixed.items() if name not in learnt}, strict=False
             )
-            bar = f"attention {number + 1} of {ensemble.members}" if progress else None
+            bar = f"attention {number + 1} of {ensemble.members}" if lesson.progress else None
             members.append(
                 train_member(model, rows, read[1], training, seed=seed + number, progress=bar)
             )
         return cls(
-            tasks=tasks,
+            tasks=lesson.tasks,
             members=members,
             vocabulary=vocabulary,
             encoders=encoders,
@@ -185,7 +179,7 @@ class AttentionCandidate:
                 member.save_pretrained(folder / f"member-{number}")
 
     @classmethod
-    def load(cls, folder: Path, encoders: Any) -> Self:
+    def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote.
 
         Raises:

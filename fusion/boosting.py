@@ -5,16 +5,13 @@ from typing import Any, ClassVar, Self
 
 import lightgbm as lgb
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy.special import expit
 
-from fusion.candidates import Embedder
+from fusion.candidates import Embedder, Lesson
 from fusion.features import EventFeatures
-from fusion.prevalence import base_rates, clip_risk, to_logit
-from fusion.run import read_json, write_json
-from fusion.scoring import ALL_MODALITIES
-from ingest.schema import Modality
-from ingest.timeline import Timelines
+from fusion.prevalence import base_rates, to_logit
+from fusion.tabular import TableCandidate
 
 __all__ = ["EventsBoostingCandidate"]
 
@@ -39,7 +36,7 @@ _BLIND_ROUNDS = 60
 _FEWEST_TO_STOP_BY = 5
 
 
-class EventsBoostingCandidate:
+class EventsBoostingCandidate(TableCandidate):
     """Grow small trees on age, sex, codes and measurements; missing values stay missing."""
 
     name: ClassVar[str] = "events_boosting"
@@ -52,67 +49,54 @@ class EventsBoostingCandidate:
         rates: np.ndarray,
         boosters: list[lgb.Booster | None],
     ):
-        self.tasks = tasks
-        self.features = features
+        super().__init__(tasks=tasks, features=features)
         self.rates = rates
         self.boosters = boosters
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
+    def fit(cls, lesson: Lesson) -> Self:
         """Grow trees on train until tuning's log-loss has not fallen for 40 of them."""
-        features = EventFeatures.fit(train)
-        table, watched = features.table(train), features.table(tuning)
+        train, tuning = lesson.train, lesson.tuning
+        features = EventFeatures.fit(train.timelines)
+        table, watched = features.table(train.timelines), features.table(tuning.timelines)
         boosters = [
-            _grow(table, train_labels[:, task], watched, tuning_labels[:, task], seed)
-            for task in range(len(tasks))
+            _grow(table, train.labels[:, task], watched, tuning.labels[:, task], lesson.seed)
+            for task in range(len(lesson.tasks))
         ]
-        rates = base_rates(train_labels)
-        return cls(tasks=tasks, features=features, rates=rates, boosters=boosters)
+        rates = base_rates(train.labels)
+        return cls(tasks=lesson.tasks, features=features, rates=rates, boosters=boosters)
 
-    def score(
-        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
-    ) -> Float64[np.ndarray, "b k"]:
-        """Give the risk; notes and images are not looked at."""
-        table = self.features.table(timelines.only(modalities & {Modality.EVENTS}))
-        risks = np.tile(expit(to_logit(self.rates)), (len(timelines), 1))
+    def _risks(self, table: Float[np.ndarray, "b f"]) -> Float64[np.ndarray, "b k"]:
+        risks = np.tile(expit(to_logit(self.rates)), (len(table), 1))
         for task, booster in enumerate(self.boosters):
-            if booster is not None and len(timelines):
+            if booster is not None and len(table):
                 risks[:, task] = np.asarray(booster.predict(table, num_threads=1))
-        return clip_risk(risks)
+        return risks
 
     def save(self, folder: Path) -> None:
         """Write features.json and a text file of trees a task."""
-        content = {"tasks": self.tasks, "rates": self.rates.tolist(), **self.features.to_json()}
-        write_json(folder / "features.json", content)
+        self._save_features(folder, rates=self.rates.tolist())
         for task, booster in zip(self.tasks, self.boosters, strict=True):
             if booster is not None:
-                (folder / f"{task}.lightgbm.txt").write_text(booster.model_to_string(), "utf-8")
+                _trees(folder, task).write_text(booster.model_to_string(), "utf-8")
 
     @classmethod
     def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote."""
-        content = read_json(folder / "features.json")
-        files = [folder / f"{task}.lightgbm.txt" for task in content["tasks"]]
+        shared, content = cls._load_features(folder)
+        files = [_trees(folder, task) for task in shared["tasks"]]
         return cls(
-            tasks=tuple(content["tasks"]),
-            features=EventFeatures.from_json(content),
+            **shared,
             rates=np.array(content["rates"]),
             boosters=[
                 lgb.Booster(model_str=file.read_text("utf-8")) if file.is_file() else None
                 for file in files
             ],
         )
+
+
+def _trees(folder: Path, task: str) -> Path:
+    return folder / f"{task}.lightgbm.txt"
 
 
 def _grow(

@@ -1,6 +1,7 @@
 """The models that every training fits, simplest first, and what each of them must be able to do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -8,19 +9,34 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
+from fusion.rows import Rows
 from fusion.scoring import ALL_MODALITIES
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
-__all__ = ["CANDIDATES", "Candidate", "Embedder", "candidate_type"]
+__all__ = ["CANDIDATES", "Candidate", "Embedder", "Lesson", "candidate_type"]
 
 
 class Embedder(Protocol):
     """What candidates need of the frozen encoders (`encoders.frozen.FrozenEncoders`)."""
 
     @property
+    def text_width(self) -> int:
+        """Say how wide a note's tokens are."""
+        ...
+
+    @property
+    def image_width(self) -> int:
+        """Say how wide an image's tokens are."""
+        ...
+
+    @property
     def preprocessing(self) -> dict[str, Any]:
         """Say how text and pixels are prepared and with which weights, as JSON."""
+        ...
+
+    def check(self, stated: Mapping[str, Any]) -> None:
+        """Refuse a model that was trained on the tokens of other encoders."""
         ...
 
     def notes(self, texts: Sequence[str], *, progress: bool = False) -> list[np.ndarray]:
@@ -30,6 +46,31 @@ class Embedder(Protocol):
     def images(self, paths: Sequence[Path], *, progress: bool = False) -> list[np.ndarray]:
         """Give each image's tokens, [n d]."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """Hold what a candidate is fitted on: the same for every candidate."""
+
+    tasks: tuple[str, ...]
+
+    train: Rows
+    """A task with one class here gets the base rate; it is not an error."""
+
+    tuning: Rows
+    """For early stopping alone."""
+
+    encoders: Embedder
+
+    seed: int = 0
+
+    progress: bool = False
+    """Whether to show bars."""
+
+    def without(self, outside: np.ndarray) -> Self:
+        """Give the lesson less some of train's rows."""
+        inside = np.setdiff1d(np.arange(len(self.train)), outside)
+        return replace(self, train=self.train.take(inside))
 
 
 @runtime_checkable
@@ -42,23 +83,8 @@ class Candidate(Protocol):
     tasks: tuple[str, ...]
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
-        """Fit on train; tuning is for early stopping alone.
-
-        Labels are [b k] float32 with NaN where the label cannot be known. A task with one class
-        in train gets the base rate; it is not an error.
-        """
+    def fit(cls, lesson: Lesson) -> Self:
+        """Fit on the lesson's train rows."""
         ...
 
     def score(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from fusion.candidates import Embedder
+from fusion.candidates import Embedder, Lesson
 from fusion.evaluate import read_flow, subgroups
 from fusion.fitting import (
     Scored,
@@ -33,6 +33,7 @@ from fusion.rows import Rows, read_rows
 from fusion.run import write_json
 from fusion.scoring import ALL_MODALITIES, subset_name, subsets
 from fusion.train import excluded_codes, frozen_encoders, token_cache
+from ingest.damage import naming_damage
 from ingest.errors import CohortError, UsageError
 from ingest.labels import read_cohort
 from ingest.schema import Modality
@@ -99,12 +100,17 @@ def cross_validate(
 
     Raises:
         CohortError: one class only, or fewer patients than folds.
+        UsageError: `out` holds a trained run, whose report would be lost.
     """
     names = candidate_names(candidates)
     hidden = _modalities(drop)
-    table = read_cohort(cohort)
-    patterns = excluded_codes(cohort, exclude_codes)
-    rows = read_rows(store, table, np.arange(len(table.index)), exclude_codes=patterns)
+    if (out / "manifest.json").is_file():
+        raise UsageError(f"{out} holds a trained run; name another directory for the folds")
+    with naming_damage(store=store, cohort=cohort):
+        table = read_cohort(cohort)
+        patterns = excluded_codes(cohort, exclude_codes)
+        rows = read_rows(store, table, np.arange(len(table.index)), exclude_codes=patterns)
+        flow = read_flow(cohort, table)
     rows = Rows(timelines=rows.timelines.only(ALL_MODALITIES - hidden), labels=rows.labels)
     _check(table.tasks, rows, folds, inner_folds)
     encoders = encoders or frozen_encoders(cache or token_cache(store))
@@ -160,10 +166,9 @@ def cross_validate(
         "repeats": repeats,
         "exclude_codes": patterns,
         "dropped": sorted(str(m) for m in hidden),
-        "flow": read_flow(cohort, table),
+        "flow": {name: part for name, part in flow.items() if name != "splits"},  # not used here
         "tasks": {},
     }
-    metrics["flow"].pop("splits")  # they play no part here
     for one in judged:
         entry = measure_task(one, bootstrap=bootstrap, seed=seed)
         counted = choices[one.task].most_common()
@@ -196,12 +201,14 @@ def _one_fold(
 ) -> dict[str, str]:
     """Fit, calibrate and choose without the rows outside, then answer for them."""
     inside = rows.take(np.setdiff1d(np.arange(len(rows)), outside))
-    common = {"tasks": tasks, "encoders": encoders, "seed": seed}
-    said = score_across_folds(names, rows=inside, folds=inner_folds, **common)
+    said = score_across_folds(
+        names, tasks=tasks, rows=inside, folds=inner_folds, encoders=encoders, seed=seed
+    )
     scored = Scored(risks=said, labels=inside.labels, subjects=inside.subjects)
     settled = settle(tasks=tasks, calibration=scored, tuning=None)
     train, tuning = split_tuning(inside, seed=seed)
-    fitted = fit_candidates(names, train=train, tuning=tuning, **common)
+    lesson = Lesson(tasks=tasks, train=train, tuning=tuning, encoders=encoders, seed=seed)
+    fitted = fit_candidates(names, lesson)
     timelines = rows.timelines.take(outside)
     for name, model in fitted.items():
         risks = settled.calibrate(tasks, name, model.score(timelines))

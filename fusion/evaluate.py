@@ -1,11 +1,13 @@
 """Evaluate: judge a run's models on rows that they have not seen; write metrics and report."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -14,16 +16,17 @@ from fusion.judged import Judged, measure_task
 from fusion.prevalence import clip_risk
 from fusion.report import write_report
 from fusion.rows import read_rows
-from fusion.run import read_json, write_json
+from fusion.run import read_json, refuse_folds, write_json
 from fusion.scoring import subset_name, subsets
 from fusion.served import ServedRun
 from fusion.train import token_cache
-from ingest.errors import CohortError, InputError, RunError
+from ingest.damage import damage_of_table, naming_damage
+from ingest.errors import CohortError, InputError, RunError, UsageError
 from ingest.labels import Cohort, read_cohort
 from ingest.schema import SPLITS, Modality
 from ingest.timeline import Timelines
 
-__all__ = ["evaluate", "read_flow", "subgroups"]
+__all__ = ["evaluate", "judgement_files", "read_flow", "subgroups"]
 
 _ROWS_AT_ONCE = 2048
 _ORACLE = (*(subset_name(s) for s in subsets()), "additive")
@@ -42,7 +45,10 @@ def evaluate(
     encoders: Embedder | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Write metrics.json and report.html into the run, and give the metrics.
+    """Write metrics and a report into the run, and give the metrics.
+
+    What is said of held_out is metrics.json and report.html, as the page shows it; what is said of
+    another split stands beside it, as metrics.SPLIT.json and report.SPLIT.html.
 
     Args:
         run: what `train` wrote.
@@ -59,20 +65,26 @@ def evaluate(
         RunError: the run is damaged, has other tasks, or was fitted on the rows to judge.
         CohortError: no row of the split has a label.
         InputError: the oracle's file does not fit.
+        UsageError: a split that there isn't.
     """
     if split not in SPLITS:
-        raise CohortError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-    sources = read_json(run / "sources.json") if not (store and cohort) else {}
-    store = store or Path(sources["store"])
-    cohort = cohort or Path(sources["cohort"])
+        raise UsageError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+    refuse_folds(run)
+    given = store is not None and cohort is not None
+    sources = {} if given else read_json(run / "sources.json", "store", "cohort")
+    store = (store or Path(sources["store"])).resolve()  # `.` has no name
+    cohort = (cohort or Path(sources["cohort"])).resolve()
     served = ServedRun(run, cache=token_cache(store), encoders=encoders)
-    table = read_cohort(cohort)
-    _check(run, served, table, split)
-    rows = read_rows(store, table, table.rows(split), exclude_codes=served.exclude_codes)
+    with naming_damage(store=store, cohort=cohort):
+        table = read_cohort(cohort)
+        _check(run, served, table, split)
+        rows = read_rows(store, table, table.rows(split), exclude_codes=served.exclude_codes)
+        flow = read_flow(cohort, table)
     if not len(rows):
         raise CohortError(f"{cohort} has no row in {split} to judge on")
     columns = [table.tasks.index(task) for task in served.tasks]
     labels = rows.labels[:, columns]
+    truth = _read_oracle(oracle, store, rows.subjects) if oracle else {}
 
     bar = tqdm(served.names, f"scoring {split}", disable=not progress)
     models = {}
@@ -83,7 +95,6 @@ def evaluate(
         subset_name(chosen): _score(served, None, rows.timelines, chosen)
         for chosen in tqdm(subsets(), "subsets of modalities", disable=not progress)
     }
-    truth = _read_oracle(oracle, store, rows.subjects) if oracle else {}
     judged = []
     for i, task in enumerate(served.tasks):
         known = np.flatnonzero(np.isfinite(labels[:, i]))
@@ -107,7 +118,7 @@ def evaluate(
         "split": split,
         "bootstrap": bootstrap,
         "seed": seed,
-        "flow": read_flow(cohort, table),
+        "flow": flow,
         "tasks": {},
     }
     for one in tqdm(judged, "bootstrap", disable=not progress):
@@ -115,10 +126,21 @@ def evaluate(
         entry["why"] = served.why(one.task)
         entry["warnings"] += _split_warnings(split)
         metrics["tasks"][one.task] = entry
-    write_json(run / "metrics.json", metrics)
+    metrics_file, report = judgement_files(run, split)
+    write_json(metrics_file, metrics)
     commands = _commands(run, store, cohort, split, oracle)
-    write_report(run / "report.html", metrics, judged, run=run, commands=commands)
+    write_report(report, metrics, judged, run=run, commands=commands)
     return metrics
+
+
+def judgement_files(run: Path, split: str) -> tuple[Path, Path]:
+    """Say where the metrics and the report of a split are: held_out's have the plain names.
+
+    >>> [file.name for file in judgement_files(Path("run"), "tuning")]
+    ['metrics.tuning.json', 'report.tuning.html']
+    """
+    of = "" if split == "held_out" else f".{split}"
+    return run / f"metrics{of}.json", run / f"report{of}.html"
 
 
 def subgroups(timelines: Timelines) -> dict[str, np.ndarray]:
@@ -151,7 +173,7 @@ def read_flow(cohort: Path, table: Cohort) -> dict[str, Any]:
         for split in SPLITS
     }
     file = cohort / "flow.json"
-    written = read_json(file) if file.is_file() else {}
+    written = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return {
         "tasks": written.get("tasks", {}),
         "warnings": written.get("warnings", {}),
@@ -197,14 +219,15 @@ def _read_oracle(oracle: Path, store: Path, subjects: np.ndarray) -> dict[str, n
     for file in (oracle, crosswalk):
         if not file.is_file():
             raise InputError(f"{file} is not there; the oracle is joined by it")
-    try:
-        truth, keys = pd.read_parquet(oracle), pd.read_parquet(crosswalk)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{oracle} or {crosswalk} cannot be read as Parquet") from error
+    key = {"subject_key": pa.string()}
+    told = damage_of_table(crosswalk, {"subject_id": pa.int64(), **key})
+    if told or (told := damage_of_table(oracle, key)):
+        raise InputError(told)
+    truth, keys = pd.read_parquet(oracle), pd.read_parquet(crosswalk)
     columns = [name for name in _ORACLE if name in truth.columns]
-    if "subject_key" not in truth.columns or not columns:
+    if not columns or not all(pd.api.types.is_numeric_dtype(truth[name]) for name in columns):
         raise InputError(
-            f"{oracle} needs subject_key and columns named as subsets of modalities, such as "
+            f"{oracle} needs risks in columns named as subsets of modalities, such as "
             f"events+notes; it has {', '.join(map(str, truth.columns))}"
         )
     joined = (

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from fusion.calibration import Calibrator, fit_calibrator
-from fusion.candidates import CANDIDATES, Candidate, Embedder, candidate_type
+from fusion.candidates import CANDIDATES, Candidate, Embedder, Lesson, candidate_type
 from fusion.champion import Choice, choose_champion, youden_threshold
 from fusion.folds import subject_folds
 from fusion.late import PARTS, AverageCandidate, StackedCandidate
@@ -63,58 +63,20 @@ def candidate_names(asked: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(name for name in CANDIDATES if asked is None or name in asked)
 
 
-def fit_candidate(
-    name: str,
-    *,
-    tasks: tuple[str, ...],
-    train: Rows,
-    tuning: Rows,
-    encoders: Embedder,
-    seed: int,
-    fitted: dict[str, Candidate],
-    progress: bool = False,
-) -> Candidate:
+def fit_candidate(name: str, lesson: Lesson, *, fitted: dict[str, Candidate]) -> Candidate:
     """Fit one candidate; late fusion takes the single-modality models that are fitted already."""
-    arguments = {
-        "tasks": tasks,
-        "train": train.timelines,
-        "train_labels": train.labels,
-        "tuning": tuning.timelines,
-        "tuning_labels": tuning.labels,
-        "encoders": encoders,
-        "seed": seed,
-        "progress": progress,
-    }
     kind = candidate_type(name)
     if kind in (AverageCandidate, StackedCandidate):
         parts = {part: fitted[part] for part in PARTS if part in fitted}
-        return kind.fit(**arguments, parts=parts or None)
-    return kind.fit(**arguments)
+        return kind.fit(lesson, parts=parts or None)
+    return kind.fit(lesson)
 
 
-def fit_candidates(
-    names: Sequence[str],
-    *,
-    tasks: tuple[str, ...],
-    train: Rows,
-    tuning: Rows,
-    encoders: Embedder,
-    seed: int,
-    progress: bool = False,
-) -> dict[str, Candidate]:
+def fit_candidates(names: Sequence[str], lesson: Lesson) -> dict[str, Candidate]:
     """Fit candidates in order."""
     fitted: dict[str, Candidate] = {}
     for name in names:
-        fitted[name] = fit_candidate(
-            name,
-            tasks=tasks,
-            train=train,
-            tuning=tuning,
-            encoders=encoders,
-            seed=seed,
-            fitted=fitted,
-            progress=progress,
-        )
+        fitted[name] = fit_candidate(name, lesson, fitted=fitted)
     return fitted
 
 
@@ -143,9 +105,8 @@ def score_across_folds(
     for held in tqdm(range(folds), "cross-fitting", disable=not progress, leave=False):
         outside = np.flatnonzero(fold == held)
         train, tuning = split_tuning(rows.take(np.flatnonzero(fold != held)), seed=seed)
-        fitted = fit_candidates(
-            names, tasks=tasks, train=train, tuning=tuning, encoders=encoders, seed=seed
-        )
+        lesson = Lesson(tasks=tasks, train=train, tuning=tuning, encoders=encoders, seed=seed)
+        fitted = fit_candidates(names, lesson)
         timelines = rows.timelines.take(outside)
         for name, model in fitted.items():
             risks[name][outside] = model.score(timelines)

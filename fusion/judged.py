@@ -117,7 +117,7 @@ def _best_single(judged: Judged, models: dict[str, Any]) -> str | None:
 
 
 def _enough(label: np.ndarray) -> bool:
-    return min((label == 1).sum(), (label == 0).sum()) >= FEWEST_TO_CONCLUDE
+    return bool(min((label == 1).sum(), (label == 0).sum()) >= FEWEST_TO_CONCLUDE)
 
 
 def _warnings(judged: Judged, entry: dict[str, Any]) -> list[str]:

@@ -1,16 +1,18 @@
 """Late fusion: what the single-modality models said, averaged or weighed."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 from scipy.special import expit
 from tqdm import tqdm
 
-from fusion.candidates import Candidate, Embedder, candidate_type
+from fusion.candidates import Candidate, Embedder, Lesson, candidate_type
 from fusion.folds import subject_folds
 from fusion.linear import Logistic, fit_logistic
 from fusion.prevalence import base_rates, clip_risk, to_logit
@@ -37,16 +39,30 @@ _MASKED_WEIGHT = 0.05
 naturally has one, too little to dilute what it means where some do."""
 
 
-class _Late:
-    """What both kinds share: their own fitted single-modality models."""
+class _Late(ABC):
+    """What both kinds share: their own fitted single-modality models, and who has nothing."""
 
     name: ClassVar[str]
 
-    tasks: tuple[str, ...]
-    parts: dict[str, Candidate]
-    rates: np.ndarray
+    def __init__(self, *, tasks: tuple[str, ...], parts: dict[str, Candidate], rates: np.ndarray):
+        self.tasks, self.parts, self.rates = tasks, parts, rates
 
-    def _save(self, folder: Path) -> None:
+    @abstractmethod
+    def _join(
+        self, logits: Float64[np.ndarray, "b parts k"], has: Bool[np.ndarray, "b m"]
+    ) -> Float64[np.ndarray, "b k"]:
+        """Make one log odds of what the parts said, given which modalities each row has."""
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        """Give the risk that the joined log odds say."""
+        timelines = timelines.only(modalities)
+        joined = self._join(_part_logits(self.parts, timelines), _has(timelines))
+        return clip_risk(expit(joined))
+
+    def save(self, folder: Path) -> None:
+        """Write the parts, each as it writes itself."""
         content = {"tasks": self.tasks, "parts": list(self.parts), "rates": self.rates.tolist()}
         write_json(folder / "late.json", content)
         for name, part in self.parts.items():
@@ -54,15 +70,17 @@ class _Late:
             part.save(folder / "parts" / name)
 
     @staticmethod
-    def _load(
-        folder: Path, encoders: Embedder
-    ) -> tuple[tuple[str, ...], dict[str, Candidate], np.ndarray]:
+    def _load_shared(folder: Path, encoders: Embedder) -> dict[str, Any]:
         content = read_json(folder / "late.json")
         parts = {
             name: candidate_type(name).load(folder / "parts" / name, encoders)
             for name in content["parts"]
         }
-        return tuple(content["tasks"]), parts, np.array(content["rates"])
+        return {
+            "tasks": tuple(content["tasks"]),
+            "parts": parts,
+            "rates": np.array(content["rates"]),
+        }
 
 
 class AverageCandidate(_Late):
@@ -74,53 +92,29 @@ class AverageCandidate(_Late):
 
     name: ClassVar[str] = "average"
 
-    def __init__(self, *, tasks: tuple[str, ...], parts: dict[str, Candidate], rates: np.ndarray):
-        self.tasks, self.parts, self.rates = tasks, parts, rates
-
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-        parts: dict[str, Candidate] | None = None,
-    ) -> Self:
+    def fit(cls, lesson: Lesson, *, parts: dict[str, Candidate] | None = None) -> Self:
         """Fit the single-modality models, or take those that were fitted on the same rows."""
-        if parts is None:
-            parts = _fit_parts(tasks, train, train_labels, tuning, tuning_labels, encoders, seed)
-        return cls(tasks=tasks, parts=parts, rates=base_rates(train_labels))
+        parts = parts or _fit_parts(lesson)
+        return cls(tasks=lesson.tasks, parts=parts, rates=base_rates(lesson.train.labels))
 
-    def score(
-        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    def _join(
+        self, logits: Float64[np.ndarray, "b parts k"], has: Bool[np.ndarray, "b m"]
     ) -> Float64[np.ndarray, "b k"]:
-        """Give the risk that the average of log odds says."""
-        timelines = timelines.only(modalities)
-        logits, has = _part_logits(self.parts, timelines), _has(timelines)
-        total = np.zeros((len(timelines), len(self.tasks)))
-        number = np.zeros(len(timelines))
+        total = np.zeros((len(has), len(self.tasks)))
+        number = np.zeros(len(has))
         for position, modality in enumerate(Modality):
             columns = [i for i, name in enumerate(self.parts) if PARTS[name] == modality]
             if columns:
                 total += np.where(has[:, [position]], logits[:, columns].mean(axis=1), 0.0)
                 number += has[:, position]
         average = total / np.maximum(number, 1)[:, None]
-        return clip_risk(expit(np.where(number[:, None] > 0, average, to_logit(self.rates))))
-
-    def save(self, folder: Path) -> None:
-        """Write the parts."""
-        self._save(folder)
+        return np.where(number[:, None] > 0, average, to_logit(self.rates))
 
     @classmethod
     def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote."""
-        tasks, parts, rates = cls._load(folder, encoders)
-        return cls(tasks=tasks, parts=parts, rates=rates)
+        return cls(**cls._load_shared(folder, encoders))
 
 
 class StackedCandidate(_Late):
@@ -132,113 +126,62 @@ class StackedCandidate(_Late):
 
     name: ClassVar[str] = "stacked"
 
-    def __init__(
-        self,
-        *,
-        tasks: tuple[str, ...],
-        parts: dict[str, Candidate],
-        rates: np.ndarray,
-        weights: list[Logistic],
-    ):
-        self.tasks, self.parts, self.rates = tasks, parts, rates
+    def __init__(self, *, weights: list[Logistic], **shared: Any):
+        super().__init__(**shared)
         self.weights = weights
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-        parts: dict[str, Candidate] | None = None,
-    ) -> Self:
+    def fit(cls, lesson: Lesson, *, parts: dict[str, Candidate] | None = None) -> Self:
         """Fit the parts on train, once whole and once a fold, and the weights on the folds."""
-        if parts is None:
-            parts = _fit_parts(tasks, train, train_labels, tuning, tuning_labels, encoders, seed)
-        subjects = train.index["subject_id"].to_numpy()
-        folds = min(_FOLDS, len(np.unique(subjects)))
+        parts = parts or _fit_parts(lesson)
+        train, seed = lesson.train, lesson.seed
+        folds = min(_FOLDS, len(np.unique(train.subjects)))
         fold = (
-            subject_folds(subjects, train_labels, folds=folds, seed=seed)
+            subject_folds(train.subjects, train.labels, folds=folds, seed=seed)
             if folds > 1
             else np.zeros(len(train), np.int64)
         )
-        logits = np.zeros((len(train), len(parts), len(tasks)))
-        for held in tqdm(range(folds), "stacked: folds", disable=not progress, leave=False):
-            inside, outside = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
-            if not len(inside):
-                continue
-            fitted = _fit_parts(
-                tasks,
-                train.take(inside),
-                train_labels[inside],
-                tuning,
-                tuning_labels,
-                encoders,
-                seed,
-                names=list(parts),
-            )
-            logits[outside] = _part_logits(fitted, train.take(outside))
-        rates = base_rates(train_labels)
-        has = _has(train)
+        logits = np.zeros((len(train), len(parts), len(lesson.tasks)))
+        for held in tqdm(range(folds), "stacked: folds", disable=not lesson.progress, leave=False):
+            outside = np.flatnonzero(fold == held)
+            inside = lesson.without(outside)
+            if len(inside.train):
+                fitted = _fit_parts(inside, list(parts))
+                logits[outside] = _part_logits(fitted, train.timelines.take(outside))
+        rates = base_rates(train.labels)
+        has = _has(train.timelines)
         weights = [
-            _weigh(logits[:, :, task], has, list(parts), labels, rates[task], subjects, seed)
-            for task, labels in enumerate(train_labels.T)
+            _weigh(logits[:, :, task], has, list(parts), labels, rates[task], train.subjects, seed)
+            for task, labels in enumerate(train.labels.T)
         ]
-        return cls(tasks=tasks, parts=parts, rates=rates, weights=weights)
+        return cls(tasks=lesson.tasks, parts=parts, rates=rates, weights=weights)
 
-    def score(
-        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    def _join(
+        self, logits: Float64[np.ndarray, "b parts k"], has: Bool[np.ndarray, "b m"]
     ) -> Float64[np.ndarray, "b k"]:
-        """Give the risk that the weighed log odds say."""
-        timelines = timelines.only(modalities)
-        logits, has = _part_logits(self.parts, timelines), _has(timelines)
         columns = [
             weights.logits(_design(logits[:, :, task], has, list(self.parts), self.rates[task]))
             for task, weights in enumerate(self.weights)
         ]
-        return clip_risk(expit(np.concatenate(columns, axis=1)))
+        return np.concatenate(columns, axis=1)
 
     def save(self, folder: Path) -> None:
         """Write the parts and the weights."""
-        self._save(folder)
+        super().save(folder)
         for task, weights in zip(self.tasks, self.weights, strict=True):
             weights.save(folder / "weights" / task)
 
     @classmethod
     def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote."""
-        tasks, parts, rates = cls._load(folder, encoders)
-        weights = [Logistic.load(folder / "weights" / task) for task in tasks]
-        return cls(tasks=tasks, parts=parts, rates=rates, weights=weights)
+        shared = cls._load_shared(folder, encoders)
+        weights = [Logistic.load(folder / "weights" / task) for task in shared["tasks"]]
+        return cls(**shared, weights=weights)
 
 
-def _fit_parts(
-    tasks: tuple[str, ...],
-    train: Timelines,
-    train_labels: np.ndarray,
-    tuning: Timelines,
-    tuning_labels: np.ndarray,
-    encoders: Embedder,
-    seed: int,
-    names: Sequence[str] = tuple(PARTS),
-) -> dict[str, Candidate]:
-    return {
-        name: candidate_type(name).fit(
-            tasks=tasks,
-            train=train,
-            train_labels=train_labels,
-            tuning=tuning,
-            tuning_labels=tuning_labels,
-            encoders=encoders,
-            seed=seed,
-        )
-        for name in names
-    }
+def _fit_parts(lesson: Lesson, names: Sequence[str] = tuple(PARTS)) -> dict[str, Candidate]:
+    quiet = replace(lesson, progress=False)
+    return {name: candidate_type(name).fit(quiet) for name in names}
 
 
 def _part_logits(

@@ -11,14 +11,12 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from encoders.threads import one_thread
-from fusion.candidates import Embedder
+from fusion.candidates import Embedder, Lesson
 from fusion.features import EventFeatures, Scaling
 from fusion.folds import subject_folds
 from fusion.prevalence import base_rates, clip_risk, to_logit
 from fusion.run import read_json, write_json
-from fusion.scoring import ALL_MODALITIES
-from ingest.schema import Modality
-from ingest.timeline import Timelines
+from fusion.tabular import TableCandidate
 
 __all__ = ["STRENGTHS", "EventsLogisticCandidate", "Logistic", "fit_logistic"]
 
@@ -126,8 +124,8 @@ def _solve(
     *,
     start: np.ndarray | None = None,
     tolerance: float = 1e-7,
-) -> Float64[np.ndarray, " f+1"]:
-    """Minimise the penalised log-loss; the last of the answer is the intercept, not penalised.
+) -> Float64[np.ndarray, " p"]:
+    """Minimise the penalised log-loss; p is f + 1, the last is the intercept, not penalised.
 
     The same optimum as scikit-learn's LogisticRegression, whose checks cost more than the sums at
     our sizes: it is solved a thousand times for one stacked model.
@@ -148,7 +146,7 @@ def _solve(
     return minimize(loss, start, jac=True, method="L-BFGS-B", options=options).x
 
 
-class EventsLogisticCandidate:
+class EventsLogisticCandidate(TableCandidate):
     """Regress the risk on age, sex, codes and measurements."""
 
     name: ClassVar[str] = "events_logistic"
@@ -161,52 +159,37 @@ class EventsLogisticCandidate:
         scaling: Scaling,
         logistic: Logistic,
     ):
-        self.tasks = tasks
-        self.features = features
+        super().__init__(tasks=tasks, features=features)
         self.scaling = scaling
         self.logistic = logistic
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
+    def fit(cls, lesson: Lesson) -> Self:
         """Choose the vocabulary, the scaling and the penalty on train alone."""
-        features = EventFeatures.fit(train)
-        table = features.table(train)
+        train = lesson.train
+        features = EventFeatures.fit(train.timelines)
+        table = features.table(train.timelines)
         scaling = Scaling.fit(table)
-        subjects = train.index["subject_id"].to_numpy()
-        logistic = fit_logistic(scaling.apply(table), train_labels, subjects=subjects, seed=seed)
-        return cls(tasks=tasks, features=features, scaling=scaling, logistic=logistic)
+        logistic = fit_logistic(
+            scaling.apply(table), train.labels, subjects=train.subjects, seed=lesson.seed
+        )
+        return cls(tasks=lesson.tasks, features=features, scaling=scaling, logistic=logistic)
 
-    def score(
-        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
-    ) -> Float64[np.ndarray, "b k"]:
-        """Give the risk; notes and images are not looked at."""
-        table = self.features.table(timelines.only(modalities & {Modality.EVENTS}))
-        return clip_risk(expit(self.logistic.logits(self.scaling.apply(table))))
+    def _risks(self, table: Float[np.ndarray, "b f"]) -> Float64[np.ndarray, "b k"]:
+        return expit(self.logistic.logits(self.scaling.apply(table)))
 
     def save(self, folder: Path) -> None:
         """Write features.json, scaling.safetensors and the weights."""
-        write_json(folder / "features.json", {"tasks": self.tasks, **self.features.to_json()})
+        self._save_features(folder)
         self.scaling.save(folder / "scaling.safetensors")
         self.logistic.save(folder)
 
     @classmethod
     def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote."""
-        content = read_json(folder / "features.json")
+        shared, _ = cls._load_features(folder)
         return cls(
-            tasks=tuple(content["tasks"]),
-            features=EventFeatures.from_json(content),
+            **shared,
             scaling=Scaling.load(folder / "scaling.safetensors"),
             logistic=Logistic.load(folder),
         )

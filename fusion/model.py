@@ -14,24 +14,25 @@ Notable choices:
 - One auxiliary head a modality keeps the loudest modality from silencing the others.
 """
 
-from dataclasses import dataclass
+from typing import no_type_check
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.utils import ModelOutput
 
 from encoders.events import EventsConfig, EventsEncoder, EventsPart
 from fusion.layers import BottleneckLayer, ItemTokens
+from fusion.output import RiskOutput
 from fusion.wide import WidePart, shown_blocks
 
-__all__ = ["RiskConfig", "RiskModel", "RiskOutput", "masked_loss"]
+__all__ = ["RiskConfig", "RiskModel", "masked_loss"]
 
 _MODALITIES = 3
 
 
+@no_type_check  # transformers makes a dataclass of it that takes more than its own fields
 class RiskConfig(PreTrainedConfig):
     """Size the fusion model."""
 
@@ -69,20 +70,6 @@ class RiskConfig(PreTrainedConfig):
     """Chance that a modality is hidden from the second reading while training."""
     subset_weight: float = 0.5
     auxiliary_weight: float = 0.3
-
-
-@dataclass
-class RiskOutput(ModelOutput):
-    """What the model says of a batch."""
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    """[b k] log odds."""
-    auxiliary: Tensor | None = None
-    """[b 3 k] log odds by each modality alone."""
-    attentions: tuple[tuple[Tensor | None, ...], ...] | None = None
-    """For each layer and modality [b latents 1 + n]: what the latents looked at; the first token
-    is the missing one."""
 
 
 class RiskModel(PreTrainedModel):

@@ -5,9 +5,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Float64
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
-from fusion.candidates import Embedder
+from fusion.candidates import Embedder, Lesson
 from fusion.run import read_json, write_json
 from fusion.scoring import ALL_MODALITIES
 from ingest.schema import Modality
@@ -19,13 +20,13 @@ SMALLEST_RISK = 1e-6
 """No model says 0 or 1: one wrong certainty would make the log-loss infinite."""
 
 
-def clip_risk(risk: np.ndarray) -> np.ndarray:
+def clip_risk(risk: ArrayLike) -> Float64[np.ndarray, "..."] | np.float64:
     """Keep risks strictly between 0 and 1."""
     return np.clip(np.asarray(risk, np.float64), SMALLEST_RISK, 1 - SMALLEST_RISK)
 
 
-def to_logit(risk: np.ndarray) -> np.ndarray:
-    """Give log odds, finite for any risk."""
+def to_logit(risk: ArrayLike) -> Float64[np.ndarray, "..."] | np.float64:
+    """Give log odds, finite for any risk; a number for a number."""
     return logit(clip_risk(risk))
 
 
@@ -50,20 +51,9 @@ class PrevalenceCandidate:
         self.rates = np.asarray(rates, np.float64)
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
+    def fit(cls, lesson: Lesson) -> Self:
         """Count train's labels."""
-        return cls(tasks=tasks, rates=base_rates(train_labels))
+        return cls(tasks=lesson.tasks, rates=base_rates(lesson.train.labels))
 
     def score(
         self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES

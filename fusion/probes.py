@@ -6,8 +6,9 @@ rate: that something was not done can say as much as what it showed.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from fusion.candidates import Embedder
+from fusion.candidates import Embedder, Lesson
 from fusion.features import Scaling
 from fusion.linear import Logistic, fit_logistic
 from fusion.prevalence import base_rates, clip_risk, to_logit
@@ -52,18 +53,41 @@ def rates_without(labels: Float[np.ndarray, "b k"], has: np.ndarray) -> Float64[
 
 
 class _Probe(ABC):
-    """What the three probes share: rows that lack the modality, saving, scoring."""
+    """What the probes share: the rows that lack the modality, fitting, scoring, saving."""
 
     name: ClassVar[str]
     modality: ClassVar[Modality]
 
-    tasks: tuple[str, ...]
-    without: np.ndarray
-    logistic: Logistic
+    def __init__(self, *, tasks: tuple[str, ...], without: np.ndarray, logistic: Logistic):
+        self.tasks, self.without, self.logistic = tasks, without, logistic
+
+    @classmethod
+    def fit(cls, lesson: Lesson) -> Self:
+        """Fit the representation and the regression on train's patients who have the modality."""
+        has = _has_content(lesson.train.timelines, cls.modality)
+        labels, those = lesson.train.labels, lesson.train.take(np.flatnonzero(has))
+        learnt = cls._learn(replace(lesson, train=those))
+        if learnt is None:
+            logistic = _nothing_to_regress(those.labels if len(those) else labels)
+            learnt = {**cls._blank(lesson), "logistic": logistic}
+        return cls(tasks=lesson.tasks, without=rates_without(labels, has), **learnt)
+
+    @classmethod
+    @abstractmethod
+    def _learn(cls, lesson: Lesson) -> dict[str, Any] | None:
+        """Give the representation and the regression; None where there is nothing to learn from.
+
+        All rows of the lesson's train have the modality.
+        """
+
+    @classmethod
+    @abstractmethod
+    def _blank(cls, lesson: Lesson) -> dict[str, Any]:
+        """Give a representation that says nothing."""
 
     @abstractmethod
-    def _logits(self, timelines: Timelines) -> Float64[np.ndarray, "b k"]:
-        """Give log odds of rows that all have the modality."""
+    def _features(self, timelines: Timelines) -> Any | None:
+        """Give the features of rows that all have the modality; None if all would be the same."""
 
     def score(
         self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
@@ -73,13 +97,27 @@ class _Probe(ABC):
         if self.modality in modalities:
             rows = np.flatnonzero(_has_content(timelines, self.modality))
             if len(rows):
-                risks[rows] = expit(self._logits(timelines.take(rows)))
+                features = self._features(timelines.take(rows))
+                logits = (
+                    self.logistic.intercepts if features is None else self.logistic.logits(features)
+                )
+                risks[rows] = expit(logits)
         return clip_risk(risks)
 
-    def _save(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
+        """Write JSON and safetensors; frozen encoders travel apart, by their preprocessing."""
         content = {"tasks": self.tasks, "without": self.without.tolist()}
         write_json(folder / "probe.json", content)
         self.logistic.save(folder)
+
+    @classmethod
+    def _load_shared(cls, folder: Path) -> dict[str, Any]:
+        content = read_json(folder / "probe.json")
+        return {
+            "tasks": tuple(content["tasks"]),
+            "without": np.array(content["without"]),
+            "logistic": Logistic.load(folder),
+        }
 
 
 class NotesTfidfCandidate(_Probe):
@@ -88,134 +126,79 @@ class NotesTfidfCandidate(_Probe):
     name: ClassVar[str] = "notes_tfidf"
     modality: ClassVar[Modality] = Modality.NOTES
 
-    def __init__(
-        self,
-        *,
-        tasks: tuple[str, ...],
-        without: np.ndarray,
-        vocabulary: list[str],
-        idf: np.ndarray,
-        logistic: Logistic,
-    ):
-        self.tasks, self.without, self.logistic = tasks, without, logistic
+    def __init__(self, *, vocabulary: list[str], idf: np.ndarray, **shared: Any):
+        super().__init__(**shared)
         self.vocabulary, self.idf = vocabulary, idf
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
-        """Choose words, their weights and the penalty on train's patients with a note."""
-        has = _has_content(train, cls.modality)
-        without = rates_without(train_labels, has)
-        rows = np.flatnonzero(has)
-        documents = _documents(train.take(rows))
-        vectorizer = _vectorizer(min_df=2)
+    def _learn(cls, lesson: Lesson) -> dict[str, Any] | None:
+        """Choose words, their weights and the penalty."""
+        train, vectorizer = lesson.train, _vectorizer(min_df=2)
         try:
-            matrix = vectorizer.fit_transform(documents)
+            matrix = vectorizer.fit_transform(_documents(train.timelines))
         except ValueError:  # no note, or no word that comes twice
-            return cls(
-                tasks=tasks,
-                without=without,
-                vocabulary=[],
-                idf=np.zeros(0),
-                logistic=_nothing_to_regress(train_labels[rows]),
-            )
-        subjects = train.index["subject_id"].to_numpy()[rows]
-        logistic = fit_logistic(
-            matrix, train_labels[rows], subjects=subjects, seed=seed, strengths=_TFIDF_STRENGTHS
-        )
-        vocabulary = vectorizer.get_feature_names_out().tolist()
-        return cls(
-            tasks=tasks,
-            without=without,
-            vocabulary=vocabulary,
-            idf=np.asarray(vectorizer.idf_, np.float64),
-            logistic=logistic,
-        )
+            return None
+        return {
+            "vocabulary": vectorizer.get_feature_names_out().tolist(),
+            "idf": np.asarray(vectorizer.idf_, np.float64),
+            "logistic": fit_logistic(
+                matrix,
+                train.labels,
+                subjects=train.subjects,
+                seed=lesson.seed,
+                strengths=_TFIDF_STRENGTHS,
+            ),
+        }
 
-    def _logits(self, timelines: Timelines) -> Float64[np.ndarray, "b k"]:
+    @classmethod
+    def _blank(cls, lesson: Lesson) -> dict[str, Any]:
+        return {"vocabulary": [], "idf": np.zeros(0)}
+
+    def _features(self, timelines: Timelines) -> Any | None:
         if not self.vocabulary:
-            return np.tile(self.logistic.intercepts, (len(timelines), 1))
+            return None
         vectorizer = _vectorizer(vocabulary=self.vocabulary)
         vectorizer.idf_ = self.idf
-        return self.logistic.logits(vectorizer.transform(_documents(timelines)))
+        return vectorizer.transform(_documents(timelines))
 
     def save(self, folder: Path) -> None:
         """Write the words as JSON and the numbers as safetensors."""
-        self._save(folder)
+        super().save(folder)
         write_json(folder / "vocabulary.json", self.vocabulary)
         save_file({"idf": np.ascontiguousarray(self.idf)}, folder / "idf.safetensors")
 
     @classmethod
     def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote."""
-        content = read_json(folder / "probe.json")
         return cls(
-            tasks=tuple(content["tasks"]),
-            without=np.array(content["without"]),
+            **cls._load_shared(folder),
             vocabulary=read_json(folder / "vocabulary.json"),
             idf=load_file(folder / "idf.safetensors")["idf"],
-            logistic=Logistic.load(folder),
         )
 
 
 class _EmbeddingProbe(_Probe):
-    def __init__(
-        self,
-        *,
-        tasks: tuple[str, ...],
-        without: np.ndarray,
-        scaling: Scaling,
-        logistic: Logistic,
-        encoders: Embedder,
-    ):
-        self.tasks, self.without, self.logistic = tasks, without, logistic
+    def __init__(self, *, scaling: Scaling, encoders: Embedder, **shared: Any):
+        super().__init__(**shared)
         self.scaling, self.encoders = scaling, encoders
 
     @classmethod
-    def fit(
-        cls,
-        *,
-        tasks: tuple[str, ...],
-        train: Timelines,
-        train_labels: np.ndarray,
-        tuning: Timelines,
-        tuning_labels: np.ndarray,
-        encoders: Embedder,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> Self:
-        """Fit the scaling and the regression on train's patients who have the modality."""
-        has = _has_content(train, cls.modality)
-        rows = np.flatnonzero(has)
-        table = cls._embed(train.take(rows), encoders, progress) if len(rows) else None
-        if table is None:
-            scaling = Scaling(centre=np.zeros(0), scale=np.ones(0))
-            logistic = _nothing_to_regress(train_labels)
-        else:
-            scaling = Scaling.fit(table)
-            logistic = fit_logistic(
-                scaling.apply(table),
-                train_labels[rows],
-                subjects=train.index["subject_id"].to_numpy()[rows],
-                seed=seed,
-            )
-        return cls(
-            tasks=tasks,
-            without=rates_without(train_labels, has),
-            scaling=scaling,
-            logistic=logistic,
-            encoders=encoders,
+    def _learn(cls, lesson: Lesson) -> dict[str, Any] | None:
+        """Fit the scaling and the regression."""
+        train = lesson.train
+        if not len(train):
+            return None
+        table = cls._embed(train.timelines, lesson.encoders, lesson.progress)
+        scaling = Scaling.fit(table)
+        logistic = fit_logistic(
+            scaling.apply(table), train.labels, subjects=train.subjects, seed=lesson.seed
         )
+        return {"scaling": scaling, "logistic": logistic, "encoders": lesson.encoders}
+
+    @classmethod
+    def _blank(cls, lesson: Lesson) -> dict[str, Any]:
+        scaling = Scaling(centre=np.zeros(0), scale=np.ones(0))
+        return {"scaling": scaling, "encoders": lesson.encoders}
 
     @classmethod
     @abstractmethod
@@ -224,26 +207,22 @@ class _EmbeddingProbe(_Probe):
     ) -> Float64[np.ndarray, "b f"]:
         """Give one row of numbers a patient, all of whom have the modality."""
 
-    def _logits(self, timelines: Timelines) -> Float64[np.ndarray, "b k"]:
+    def _features(self, timelines: Timelines) -> Any | None:
         if not len(self.scaling.centre):  # train had nobody with the modality
-            return np.tile(self.logistic.intercepts, (len(timelines), 1))
-        table = self._embed(timelines, self.encoders, progress=False)
-        return self.logistic.logits(self.scaling.apply(table))
+            return None
+        return self.scaling.apply(self._embed(timelines, self.encoders, progress=False))
 
     def save(self, folder: Path) -> None:
         """Write the numbers as safetensors; the encoders travel apart, by their preprocessing."""
-        self._save(folder)
+        super().save(folder)
         self.scaling.save(folder / "scaling.safetensors")
 
     @classmethod
     def load(cls, folder: Path, encoders: Embedder) -> Self:
         """Read what `save` wrote."""
-        content = read_json(folder / "probe.json")
         return cls(
-            tasks=tuple(content["tasks"]),
-            without=np.array(content["without"]),
+            **cls._load_shared(folder),
             scaling=Scaling.load(folder / "scaling.safetensors"),
-            logistic=Logistic.load(folder),
             encoders=encoders,
         )
 

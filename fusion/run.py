@@ -9,7 +9,9 @@
       champion.json           {"tasks": {TASK: {"model": NAME, "why": words}}}
       manifest.json           SHA-256 of each of the files above: the fitted artefact
       held_out.parquet        the others of its cohort; outside the manifest: no part of the fit
-      metrics.json, report.html, figures    what `evaluate` writes; outside the manifest
+      sources.json            where the store and the cohort lay; outside the manifest
+      metrics.json, report.html             what `evaluate` says of held_out; outside the manifest
+      metrics.SPLIT.json, report.SPLIT.html    the same of another split
 
 Nothing here is unpickled, ever: what is served is data, not code.
 """
@@ -22,7 +24,19 @@ from typing import Any
 
 from ingest.errors import RunError
 
-__all__ = ["digest_files", "fitted_files", "read_json", "seal_run", "verify_run", "write_json"]
+__all__ = [
+    "LAYOUT",
+    "digest_files",
+    "fitted_files",
+    "read_json",
+    "refuse_folds",
+    "seal_run",
+    "verify_run",
+    "write_json",
+]
+
+LAYOUT = 1
+"""Raised when what a run holds changes: old ones are fitted anew, and not served."""
 
 _FITTED = ("run.json", "splits.parquet", "calibration.json", "champion.json", "tasks", "models")
 
@@ -33,20 +47,28 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", "utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, *keys: str) -> Any:
+    """Read JSON, an object with at least these keys where any are named.
 
     Raises:
-        RunError: it is not there or not JSON.
+        RunError: it is not there, not JSON or without a key.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        content: Any = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(
             f"{path} is not there; a run directory is what `medweave train` writes"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is not JSON: {error}") from None
+    missing = [key for key in keys if not _has(content, key)]
+    if missing:
+        raise RunError(f"{path} lacks {', '.join(missing)}: it is not what Medweave wrote")
+    return content
+
+
+def _has(content: Any, key: str) -> bool:
+    return isinstance(content, dict) and key in content
 
 
 def fitted_files(run: Path) -> Iterator[Path]:
@@ -57,6 +79,19 @@ def fitted_files(run: Path) -> Iterator[Path]:
             yield place
         elif place.is_dir():
             yield from sorted(file for file in place.rglob("*") if file.is_file())
+
+
+def refuse_folds(run: Path) -> None:
+    """Refuse the directory that cross-validation writes: it looks like a run and holds no model.
+
+    Raises:
+        RunError: it is one.
+    """
+    if (run / "predictions.parquet").is_file() and not (run / "manifest.json").is_file():
+        raise RunError(
+            f"{run} is a cross-validation: it has been judged already, see {run}/report.html, and "
+            "has no model to serve; `medweave train` without --folds makes one"
+        )
 
 
 def seal_run(run: Path) -> None:
@@ -75,7 +110,8 @@ def verify_run(run: Path) -> None:
     Raises:
         RunError: a file is missing, was changed, or was added since the run was sealed.
     """
-    stated: dict[str, str] = read_json(run / "manifest.json")["sha256"]
+    refuse_folds(run)
+    stated = read_json(run / "manifest.json", "sha256")["sha256"]
     found = {f.relative_to(run).as_posix(): f for f in fitted_files(run)}
     for name in sorted(stated.keys() | found.keys()):
         if name not in found:

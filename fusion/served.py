@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from jaxtyping import Float64
 
 from fusion.calibration import Calibrator
 from fusion.candidates import Candidate, Embedder, candidate_type
 from fusion.rows import drop_codes
-from fusion.run import read_json, verify_run
+from fusion.run import LAYOUT, read_json, verify_run
 from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.train import frozen_encoders
+from ingest.damage import damage_of_table
 from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
@@ -45,7 +47,12 @@ class ServedRun:
             RunError: a file is missing or was changed.
         """
         verify_run(run)
-        config = read_json(run / "run.json")
+        config = read_json(run / "run.json", "layout")
+        if config["layout"] != LAYOUT:
+            raise RunError(
+                f"{run} was written by another version of Medweave (layout {config['layout']}, "
+                f"this one reads {LAYOUT}); train again"
+            )
         self.run = run
         self.tasks = tuple(config["tasks"])
         self.prevalence = config["prevalence"]
@@ -126,9 +133,12 @@ class _Calibrated:
 
 def read_splits(run: Path) -> pd.DataFrame:
     """Give subject_id and split of everybody in the run's cohort."""
-    files = [file for name in ("splits", "held_out") if (file := run / f"{name}.parquet").is_file()]
-    if not files:
-        raise RunError(
-            f"{run} lacks splits.parquet; a run directory is what `medweave train` writes"
-        )
+    files = [run / "splits.parquet", run / "held_out.parquet"]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise RunError(f"{run} lacks {', '.join(missing)}; train again with the same cohort")
+    for file in files:
+        told = damage_of_table(file, {"subject_id": pa.int64(), "split": pa.string()})
+        if told:
+            raise RunError(f"{told}; train again with the same cohort")
     return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from fusion.candidates import Candidate, Embedder, candidate_type
+from fusion.candidates import Candidate, Embedder, Lesson, candidate_type
 from fusion.champion import FEWEST_TO_CHOOSE
 from fusion.fitting import (
     Scored,
@@ -24,14 +24,12 @@ from fusion.fitting import (
 )
 from fusion.prevalence import base_rates
 from fusion.rows import Rows, digest_rows, read_rows
-from fusion.run import digest_files, read_json, seal_run, verify_run, write_json
-from ingest.errors import CohortError, MedweaveError, UsageError
+from fusion.run import LAYOUT, digest_files, read_json, seal_run, verify_run, write_json
+from ingest.damage import naming_damage
+from ingest.errors import CohortError, MedweaveError, RunError, UsageError
 from ingest.labels import Cohort, read_cohort, write_splits
 
 __all__ = ["excluded_codes", "frozen_encoders", "token_cache", "train"]
-
-_LAYOUT = 1
-"""Raised when what a run holds changes, so that old ones are fitted anew."""
 
 _DONE = "fitted.json"
 _PACKAGES = ("medweave", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "torch")
@@ -84,15 +82,16 @@ def train(
     names = candidate_names(candidates)
     if champion is not None and champion not in names:
         raise UsageError(f"the champion must be one of {', '.join(names)}; got {champion!r}")
-    table = read_cohort(cohort)
-    patterns = excluded_codes(cohort, exclude_codes)
-    read = {
-        split: read_rows(store, table, table.rows(split), exclude_codes=patterns)
-        for split in ("train", "tuning", "calibration")
-    }
+    with naming_damage(store=store, cohort=cohort):
+        table = read_cohort(cohort)
+        patterns = excluded_codes(cohort, exclude_codes)
+        read = {
+            split: read_rows(store, table, table.rows(split), exclude_codes=patterns)
+            for split in ("train", "tuning", "calibration")
+        }
     _check(table, read["train"])
     config = {
-        "layout": _LAYOUT,
+        "layout": LAYOUT,
         "tasks": list(table.tasks),
         "seed": seed,
         "candidates": list(names),
@@ -125,17 +124,27 @@ def train(
 
 
 def excluded_codes(cohort: Path, asked: Sequence[str] = ()) -> list[str]:
-    """Join the codes that the tasks leave out (`metadata.exclude_codes`) with those asked for."""
+    """Join the codes that the tasks leave out (`metadata.exclude_codes`) with those asked for.
+
+    Raises:
+        CohortError: a task is not what `medweave cohort` kept: with it, codes that give the
+            outcome away would come back in.
+    """
     patterns = set(asked)
     for file in sorted((cohort / "tasks").glob("*.yaml")):
-        content = yaml.safe_load(file.read_text("utf-8")) or {}
-        patterns |= set((content.get("metadata") or {}).get("exclude_codes") or ())
+        content = yaml.safe_load(file.read_text("utf-8"))
+        metadata = content.get("metadata") or {} if isinstance(content, dict) else None
+        excluded = (metadata.get("exclude_codes") or ()) if isinstance(metadata, dict) else None
+        if isinstance(excluded, str) or not isinstance(excluded, Sequence):
+            raise CohortError(f"{file} is no task: metadata and its exclude_codes do not fit")
+        patterns |= {str(pattern) for pattern in excluded}
     return sorted(patterns)
 
 
 def token_cache(store: Path) -> Path:
     """Say where frozen tokens are kept: beside the store, since they are made of its patients."""
-    return store.with_name(store.name + ".tokens")
+    place = store.resolve()  # `.` has no name
+    return place.with_name(place.name + ".tokens")
 
 
 def frozen_encoders(cache: Path | None) -> Embedder:
@@ -178,25 +187,24 @@ def _fit(
         "config": {k: v for k, v in config.items() if k not in ("candidates", "champion")},
         "rows": [digest_rows(rows), digest_rows(tuning)],
     }
+    lesson = Lesson(
+        tasks=tuple(config["tasks"]),
+        train=rows,
+        tuning=tuning,
+        encoders=encoders,
+        seed=config["seed"],
+        progress=progress,
+    )
     models: dict[str, Candidate] = {}
     for name in (bar := tqdm(names, "training", disable=not progress)):
         bar.set_postfix_str(name)
         folder = run / "models" / name
         # Late fusion depends on which parts it was given.
         mark = _fingerprint({**question, "name": name, "after": list(models)})
-        if (folder / _DONE).is_file() and read_json(folder / _DONE) == _done(mark, folder):
+        if _is_fitted(folder, mark):
             models[name] = candidate_type(name).load(folder, encoders)
             continue
-        models[name] = fit_candidate(
-            name,
-            tasks=tuple(config["tasks"]),
-            train=rows,
-            tuning=tuning,
-            encoders=encoders,
-            seed=config["seed"],
-            fitted=models,
-            progress=progress,
-        )
+        models[name] = fit_candidate(name, lesson, fitted=models)
         unfinished = run / f".{name}.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -206,6 +214,13 @@ def _fit(
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished.rename(folder)
     return models
+
+
+def _is_fitted(folder: Path, mark: str) -> bool:
+    try:
+        return (folder / _DONE).is_file() and read_json(folder / _DONE) == _done(mark, folder)
+    except RunError:  # its mark is damaged: who knows what else is
+        return False
 
 
 def _done(mark: str, folder: Path) -> dict[str, Any]:
@@ -339,8 +354,9 @@ def _is_done(run: Path, fingerprint: str) -> bool:
 def _clear(run: Path, names: Sequence[str]) -> None:
     """Remove what an earlier question left, but not the models: they know their own question."""
     run.mkdir(parents=True, exist_ok=True)
-    for stale in ("manifest.json", "metrics.json", "report.html"):
-        (run / stale).unlink(missing_ok=True)
+    (run / "manifest.json").unlink(missing_ok=True)
+    for stale in [*run.glob("metrics*.json"), *run.glob("report*.html")]:
+        stale.unlink()
     shutil.rmtree(run / "tasks", ignore_errors=True)
     for folder in (run / "models").glob("*"):
         if folder.name not in names:

@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -26,11 +27,12 @@ from ingest.imaging import project_images
 from ingest.landing import LandedFile, RawZone
 from ingest.mapping import check_mapping, project_mapping
 from ingest.projection import create_tables, project_records
+from ingest.remote import Remote, is_url, land_images, land_records, not_fetched
 from ingest.writer import write_crosswalk, write_store
 
 __all__ = ["ingest", "raw_zone_of"]
 
-_FHIR = ("ndjson", "bundle", "resource")
+_FHIR = ("ndjson", "bundle", "resource", "archive")
 _IMAGES = ("dicom", "image")
 _MEMORY = "1GiB"
 """What DuckDB may hold; a batch of records and Python's own come on top."""
@@ -42,7 +44,7 @@ def raw_zone_of(store: Path) -> Path:
 
 
 def ingest(
-    sources: list[Path],
+    sources: Sequence[Path | str],
     store: Path,
     *,
     raw: Path | None = None,
@@ -50,14 +52,19 @@ def ingest(
     timezone: str = "UTC",
     key: Path | None = None,
     public: bool = False,
+    remote: Remote | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Land the sources, build the store from all that has landed, and give the report.
+
+    A source is a file, a directory, or the base URL of a FHIR server; `remote` says how servers
+    are asked.
 
     Raises:
         UsageError: no source, an unknown time zone, or a key that the raw zone did not begin with.
         InputError: a source is missing, or a file that had landed has gone or changed.
         MappingError: the mapping does not fit its CSV.
+        SourceError: a server is out of reach, refuses or makes no sense.
         StoreError: `store` is a directory of something else, or another ingest is at work.
     """
     if not sources:
@@ -75,14 +82,24 @@ def ingest(
         old.rename(store)  # a swap that was killed between its two steps
     if store.exists() and any(store.iterdir()) and not (store / "ingest_report.json").is_file():
         raise StoreError(f"{store} holds something that is no store; name another directory")
+    urls = [str(source) for source in sources if is_url(source)]
+    if mapping is not None and urls:
+        raise UsageError("--mapping is of a CSV; a FHIR server needs none")
+    places = [Path(source) for source in sources if not is_url(source)]
     if mapping is not None:
         # Before anything is registered: a mapping that does not fit must leave no trace behind.
-        check_mapping(mapping, sources)
+        check_mapping(mapping, places)
     with zone.locked():
         secret = load_or_create_key(zone.path, key=key, public=public)
-        zone.register(
-            sources, timezone=timezone, mapping=mapping, leave_out=(store,), progress=progress
-        )
+        how = remote or Remote()
+        places += [land_records(zone, url, how, progress=progress) for url in urls]
+        use: dict[str, Any] = {"timezone": timezone, "leave_out": (store,), "progress": progress}
+        zone.register(places, mapping=mapping, **use)
+        if how.images:
+            records = [zone.ndjson(file) for file in zone.files() if file.kind in _FHIR]
+            films = land_images(zone, how, records, progress=progress)
+            if films is not None:
+                zone.register([films], mapping=None, **use)
         store.parent.mkdir(parents=True, exist_ok=True)
         for left in store.parent.glob(f".{store.name}.*"):  # by a build that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -120,6 +137,7 @@ def _build(
                 project_images(con, group, images, **use)
         write_crosswalk(con, secret, zone.path)
         report = account(con, files, counts)
+        report["not_fetched"] = not_fetched(zone)
         write_quarantine(con, files, zone.path / "quarantine.parquet")
         created = datetime.fromisoformat(max(file.landed for file in files))
         write_store(con, fresh, created=created, progress=progress)

@@ -2,7 +2,9 @@
 
     store.raw/            mode 0700, beside the store and never inside it
       manifest.json       each file's id, place, name, kind, size, SHA-256, source and time
-      landed/ID.ndjson    the records of a Bundle or of a single resource, one a line
+      landed/ID.ndjson    the records of a Bundle or of a single resource, one a line; of a zip,
+                          a bad record for each member that can't be read
+      unpacked/SHA256/    the members of a zip, each of which is a file of its own
       mappings/ID.yaml    the mapping that a folder with a CSV came with
 
 NDJSON, DICOM, images and CSV are registered where they lie, not copied; the manifest says what
@@ -23,12 +25,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ingest.errors import InputError, MappingError, StoreError
-from ingest.records import read_document
+from ingest.archives import is_zip, unpack_zip
+from ingest.errors import InputError, LimitError, MappingError, StoreError
+from ingest.records import TORN, open_bytes, read_document
 
 __all__ = ["LandedFile", "RawZone", "discover", "kind_of"]
 
+_LANDED = ("bundle", "resource", "archive")
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_HEAD_BYTES = 4096
 _DICM_AT = 128  # DICOM PS3.10 section 7.1: a preamble of 128 bytes, then "DICM"
 
 
@@ -46,7 +51,7 @@ class LandedFile:
     """Path relative to the source that was given; unique in the raw zone."""
 
     kind: str
-    """`ndjson`, `bundle`, `resource`, `dicom`, `image`, `csv` or `other`."""
+    """`ndjson`, `bundle`, `resource`, `dicom`, `image`, `csv`, `archive` or `other`."""
 
     size: int
     """Bytes."""
@@ -101,6 +106,10 @@ def kind_of(path: Path) -> str:
         return "ndjson"
     if name.endswith(".json"):
         return "resource"
+    if name.endswith(".zip") and is_zip(path):
+        return "archive"
+    if name.endswith(".xml"):
+        return "resource" if _is_fhir_xml(path) else "other"
     if name.endswith(".dcm"):
         return "dicom"
     if name.endswith(_IMAGES):
@@ -109,6 +118,14 @@ def kind_of(path: Path) -> str:
         return "csv"
     with path.open("rb") as handle:
         return "dicom" if handle.read(_DICM_AT + 4)[_DICM_AT:] == b"DICM" else "other"
+
+
+def _is_fhir_xml(path: Path) -> bool:
+    with open_bytes(path) as handle:
+        try:
+            return b"http://hl7.org/fhir" in handle.read(_HEAD_BYTES).replace(b"\0", b"")
+        except TORN:
+            return False
 
 
 class RawZone:
@@ -164,17 +181,24 @@ class RawZone:
             InputError: a source is missing or empty, or a file that had landed has gone or changed.
             MappingError: a mapping without a CSV that it could map.
         """
-        listed = [(s, path, name) for s in sources for path, name in discover(s)]
+        known = {file.path: file for file in self._files}
+        own = self.path.resolve()
+        listed: list[tuple[Path, Path, str]] = []
+        for source in sources:
+            left_out = leave_out
+            if not source.resolve().is_relative_to(own / "fetched"):
+                left_out = (own, *leave_out)
+            for path, name in discover(source):
+                if not any(path.is_relative_to(place) for place in left_out):
+                    opened = self._open_up(path, name, known.get(path))
+                    listed += [(source, *file) for file in opened]
         label = self._keep_mapping(mapping) if mapping is not None else ""
         mapped = {s for s, path, _ in listed if label and kind_of(path) == "csv"}
         if label and not mapped:
             raise MappingError(f"{mapping} maps a CSV, and the sources hold none")
-        known = {file.path: file for file in self._files}
         ids = {file.id for file in self._files}
         names = {file.name for file in self._files}
         for source, path, name in tqdm(listed, "landing", unit="file", disable=not progress):
-            if any(path.is_relative_to(place) for place in (self.path.resolve(), *leave_out)):
-                continue
             stat = path.stat()
             before = known.get(path)
             # A mapping stays with its source when that is given again without it.
@@ -222,24 +246,69 @@ class RawZone:
         shutil.copyfile(mapping, self.mapping(label))
         return label
 
+    def _open_up(
+        self, path: Path, name: str, before: LandedFile | None
+    ) -> Iterator[tuple[Path, str]]:
+        """Give a file, and if it is a zip its members, which are unpacked once."""
+        yield path, name
+        if not path.name.lower().endswith(".zip") or not is_zip(path):
+            return
+        stat = path.stat()
+        if before and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
+            digest = before.sha256
+        else:
+            with path.open("rb") as handle:
+                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        for member, place, _ in self._members(path, digest):
+            if place is not None:
+                yield place, f"{name}/{member}"
+
+    def _members(self, path: Path, digest: str) -> list[tuple[str, Path | None, str | None]]:
+        folder = self.path.resolve() / "unpacked" / digest
+        index = folder / "members.json"
+        if not index.is_file():
+            shutil.rmtree(folder, ignore_errors=True)  # what a killed run left
+            try:
+                found = unpack_zip(path, folder)
+            except (InputError, LimitError) as error:
+                folder.mkdir(parents=True, exist_ok=True)
+                found = [("", None, str(error))]
+            rows = [(member, place and place.name, reason) for member, place, reason in found]
+            partial = index.with_suffix(".partial")
+            partial.write_text(json.dumps(rows), "utf-8")
+            partial.replace(index)
+        rows = json.loads(index.read_text("utf-8"))
+        return [(member, place and folder / place, reason) for member, place, reason in rows]
+
     def _land(self, path: Path, digest: str) -> str:
         kind = kind_of(path)
+        if kind == "archive":
+            lines = [
+                {"problem": f"member {number} of the zip: {reason}"}
+                for number, (_, _, reason) in enumerate(self._members(path, digest), 1)
+                if reason is not None
+            ]
+            self._write_lines(digest, lines)
+            return kind
         if kind != "resource":
             return kind
         kind, lines = read_document(path)
         if kind == "ndjson":
             return kind
+        self._write_lines(digest, lines)
+        return kind
+
+    def _write_lines(self, digest: str, lines: list[dict[str, Any]]) -> None:
         target = self.path / "landed" / f"{digest}.ndjson"
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         with partial.open("w", encoding="utf-8") as out:
             out.writelines(json.dumps(line) + "\n" for line in lines)
         partial.replace(target)
-        return kind
 
     def _check_unchanged(self) -> None:
         for file in self._files:
-            where = self.ndjson(file) if file.kind in ("bundle", "resource") else file.path
+            where = self.ndjson(file) if file.kind in _LANDED else file.path
             if not where.is_file():
                 raise InputError(
                     f"{where} had landed and is gone; put it back, or start a new store"

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from ingest.accounting import refuse_invalid
 from ingest.codes import name_concept
 from ingest.landing import LandedFile
-from ingest.notes import note_text
+from ingest.notes import read_note
 from ingest.records import read_records
 from ingest.references import SQL, resolve, run_script
 from ingest.schema import PROJECTED_COLUMNS
@@ -98,10 +98,10 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
         null_handling="special",
     )
     con.create_function(
-        "note_text",
-        _texts,
+        "read_note",
+        _notes,
         ["VARCHAR", "VARCHAR"],
-        "VARCHAR",
+        "STRUCT(text VARCHAR, reason VARCHAR)",
         type="arrow",
         null_handling="special",
     )
@@ -272,6 +272,10 @@ def _concepts(texts: pa.ChunkedArray) -> pa.Array:
     return table.take(coded.indices.fill_null(len(rows)))
 
 
-def _texts(kinds: pa.ChunkedArray, contents: pa.ChunkedArray) -> pa.Array:
+_NOTE = pa.struct([pa.field("text", pa.string()), pa.field("reason", pa.string())])
+
+
+def _notes(kinds: pa.ChunkedArray, contents: pa.ChunkedArray) -> pa.Array:
     pairs = zip(kinds.to_pylist(), contents.to_pylist(), strict=True)
-    return pa.array([note_text(kind, data) for kind, data in pairs], pa.string())
+    notes = [read_note(kind, data) for kind, data in pairs]
+    return pa.array([{"text": note.text, "reason": note.reason} for note in notes], _NOTE)

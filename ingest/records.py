@@ -18,6 +18,10 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
+from ingest.errors import LimitError
+from ingest.fhir_xml import xml_to_json
+from ingest.safe_xml import XmlError
+
 __all__ = ["BATCH", "TORN", "is_ndjson", "open_bytes", "read_document", "read_records", "unpack"]
 
 BATCH = pa.schema(
@@ -82,6 +86,8 @@ def unpack(content: bytes) -> tuple[str, list[dict[str, Any]]]:
     >>> unpack(b'{"resourceType": "Patient"')[1][0]["problem"]
     'not JSON: line 1 column 27'
     """
+    if content.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<"):
+        return _unpack_xml(content)
     try:
         document = json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -92,6 +98,15 @@ def unpack(content: bytes) -> tuple[str, list[dict[str, Any]]]:
     except (ValueError, RecursionError):
         return "resource", [{"problem": "not JSON: a number or a nesting beyond any limit"}]
     is_bundle = isinstance(document, dict) and document.get("resourceType") == "Bundle"
+    return "bundle" if is_bundle else "resource", list(_wrap(document))
+
+
+def _unpack_xml(content: bytes) -> tuple[str, list[dict[str, Any]]]:
+    try:
+        document = xml_to_json(content, decimal=float)
+    except (XmlError, LimitError) as error:
+        return "resource", [{"problem": str(error)}]
+    is_bundle = document["resourceType"] == "Bundle"
     return "bundle" if is_bundle else "resource", list(_wrap(document))
 
 

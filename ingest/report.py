@@ -44,6 +44,9 @@ def describe_report(report: dict[str, Any]) -> str:
     if report["undated"]:
         words = ", ".join(f"{kind} {n:,}" for kind, n in sorted(report["undated"].items()))
         lines.append(f"without any date, and so left out of features: {words}")
+    if report.get("not_fetched"):
+        words = ", ".join(f"{reason} {n:,}" for reason, n in sorted(report["not_fetched"].items()))
+        lines.append(f"asked for and not given by a server: {words}")
     lines.append(
         f"{report['subjects']:,} subjects, {report['events']:,} events,"
         f" {report['notes']:,} notes, {report['images']:,} images"

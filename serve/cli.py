@@ -8,15 +8,28 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from ingest.errors import InputError, MedweaveError, UsageError
+from ingest.errors import (
+    DEFECT,
+    InputError,
+    LimitError,
+    MedweaveError,
+    StoreError,
+    UsageError,
+)
+from serve.servers import add_servers, moment, remote_of
 
 __all__ = ["main"]
+
+_HOME = Path(__file__).resolve().parent.parent
+_DEMO_SEED = 7
+_LARGEST_SEED = 2**31 - 2**16
+"""Libraries take 31 bits, and folds and members add to it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,23 +45,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
         run(arguments)
-    except MedweaveError as error:
-        if arguments.debug:
-            raise
-        print(f"medweave {arguments.command}: {error}", file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt:
         print(f"medweave {arguments.command}: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141
-    except OSError as error:  # a path that is of another kind, a full disk
+    except Exception as error:
         if arguments.debug:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"medweave {arguments.command}: {place}{error.strerror or error}", file=sys.stderr)
-        return InputError.exit_code
+        words, code = _told(error)
+        print(f"medweave {arguments.command}: {words}", file=sys.stderr)
+        return code
     return 0
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Put an error into one sentence and an exit code (ingest/errors.py)."""
+    if isinstance(error, MedweaveError):
+        return " ".join(str(error).split()), error.exit_code
+    if isinstance(error, OSError):  # a path that is of another kind, a full disk
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}", InputError.exit_code
+    if isinstance(error, MemoryError):
+        return "there is not enough memory", LimitError.exit_code
+    if isinstance(error, RecursionError):
+        return "an input is nested too deeply", LimitError.exit_code
+    # The text of any other error may hold a patient's data: its kind and place must do.
+    steps = [step for step, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [step for step in steps if Path(step.f_code.co_filename).parent.parent == _HOME]
+    place = f"{Path(ours[-1].f_code.co_filename).relative_to(_HOME)}:{ours[-1].f_lineno}"
+    return (
+        f"unexpected {type(error).__name__} at {place}, which is a defect of Medweave; run with "
+        "--debug to see where it came from",
+        DEFECT,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,10 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and warnings")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], None], words: str):
+    def command(
+        name: str, run: Callable[[argparse.Namespace], None], words: str, *, bars: bool = True
+    ):
         sub = commands.add_parser(name, help=words, description=words)
         sub.set_defaults(run=run)
-        sub.add_argument("--quiet", action="store_true", help="no progress bars")
+        if bars:
+            sub.add_argument("--quiet", action="store_true", help="no progress bars")
         sub.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
@@ -72,16 +105,25 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("simulate", _simulate, "Write a hospital whose true risks are known.")
     sub.add_argument("--patients", type=_count, required=True, help="how many patients")
-    sub.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
+    sub.add_argument("--seed", type=_whole, default=0, help="same seed, same bytes (default 0)")
     sub.add_argument("--out", type=Path, required=True, help="directory to write")
     sub.add_argument("--world", type=Path, help="world YAML (default ingest/worlds/default.yaml)")
 
-    sub = command("check", _check, "Say what is in a directory of records, before a long ingest.")
+    sub = command(
+        "check",
+        _check,
+        "Say what is in a directory of records, before a long ingest.",
+        bars=False,
+    )
     sub.add_argument("path", type=Path, help="directory or file")
     sub.add_argument("--timezone", default="UTC", help="for times that carry no zone (default UTC)")
 
     sub = command("ingest", _ingest, "Bring records and images into a record store (MEDS).")
-    sub.add_argument("sources", type=Path, nargs="+", help="FHIR, DICOM, or image directories")
+    sub.add_argument(
+        "sources",
+        nargs="+",
+        help="files or directories of FHIR, DICOM or images; or the URL of a FHIR server",
+    )
     sub.add_argument("--store", type=Path, required=True, help="record store to write or add to")
     sub.add_argument("--raw", type=Path, help="raw zone (default STORE.raw, owner-only)")
     sub.add_argument("--mapping", type=Path, help="mapping YAML, for a CSV with images")
@@ -92,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="use the published key: subject ids repeat; for public or simulated data only",
     )
+    add_servers(sub)
+
+    sub = command("store", _store, "Verify a record store, or say what it holds.", bars=False)
+    sub.add_argument("what", choices=("verify", "info"), help="what to do with it")
+    sub.add_argument("store", type=Path, help="record store")
+    sub.add_argument("--page", type=Path, help="info: write a page of HTML with plots, too")
 
     sub = command("cohort", _cohort, "Select rows and labels for one or more tasks.")
     sub.add_argument("--store", type=Path, required=True, help="record store")
@@ -100,13 +148,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, required=True, help="cohort directory to write")
     sub.add_argument("--rows", choices=("all", "first", "last"), help="rows a subject")
-    sub.add_argument("--seed", type=int, help="split subjects anew (default: the store's splits)")
+    sub.add_argument(
+        "--seed", type=_whole, help="split subjects anew (default: the store's splits)"
+    )
 
     sub = command("train", _train, "Fit every model, calibrate, and choose the one that serves.")
     sub.add_argument("--store", type=Path, required=True, help="record store")
     sub.add_argument("--cohort", type=Path, required=True, help="cohort directory")
     sub.add_argument("--run", type=Path, required=True, dest="out", help="run directory to write")
-    sub.add_argument("--seed", type=int, default=0, help="same seed, same weights on a CPU")
+    sub.add_argument("--seed", type=_seed, default=0, help="same seed, same weights on a CPU")
     sub.add_argument("--candidates", nargs="+", metavar="NAME", help="only these models")
     sub.add_argument(
         "--exclude", nargs="+", default=[], metavar="REGEX", help="codes that are no features"
@@ -120,7 +170,12 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("evaluate", _evaluate, "Judge a run on held-out patients; write the report.")
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
-    sub.add_argument("--split", default="held_out", help="which split (default held_out)")
+    sub.add_argument(
+        "--split",
+        default="held_out",
+        help="which split (default held_out: metrics.json and report.html, which the page shows; "
+        "another writes metrics.SPLIT.json and report.SPLIT.html)",
+    )
     sub.add_argument("--store", type=Path, help="record store (default: as trained)")
     sub.add_argument("--cohort", type=Path, help="cohort directory (default: as trained)")
     sub.add_argument("--oracle", type=Path, help="true risks, as `simulate` writes them")
@@ -129,9 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
     sub.add_argument("--store", type=Path, required=True, help="record store")
     sub.add_argument("--out", type=Path, required=True, help="risks.parquet or risks.csv")
-    sub.add_argument("--at", type=_moment, help="prediction time, ISO 8601 (default: the task's)")
+    sub.add_argument("--at", type=moment, help="prediction time, ISO 8601 (default: the task's)")
 
-    sub = command("serve", _serve, "Open the page on this machine.")
+    sub = command("serve", _serve, "Open the page on this machine.", bars=False)
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
     sub.add_argument("--store", type=Path, help="record store to pick patients from")
     sub.add_argument("--port", type=_port, default=7860, help="port (default 7860)")
@@ -143,35 +198,39 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, default=Path("demo"), help="directory (default demo)")
     sub.add_argument("--patients", type=_count, help="how many simulated patients")
-    sub.add_argument("--seed", type=int, default=7, help="of the simulation (default 7)")
+    sub.add_argument("--seed", type=_whole, help=f"of the simulation (default {_DEMO_SEED})")
     sub.add_argument("--data", type=Path, help="a real data set that has a mapping, instead")
     sub.add_argument("--no-serve", action="store_true", help="stop before the page")
     sub.add_argument("--port", type=_port, default=7860, help="port (default 7860)")
     return parser
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
+
+
 def _count(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1; got {value}")
     return value
 
 
-def _port(text: str) -> int:
-    value = int(text)
-    if not 0 < value < 2**16:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 65535; got {value}")
+def _seed(text: str) -> int:
+    value = _whole(text)
+    if not 0 <= value <= _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"must be from 0 to {_LARGEST_SEED}; got {value}")
     return value
 
 
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be ISO 8601, such as 2026-03-01T08:00:00Z; got {text!r}"
-        ) from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+def _port(text: str) -> int:
+    value = _whole(text)
+    if not 0 < value < 2**16:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 65535; got {value}")
+    return value
 
 
 def _simulate(a: argparse.Namespace) -> None:
@@ -189,36 +248,58 @@ def _check(a: argparse.Namespace) -> None:
 
 def _ingest(a: argparse.Namespace) -> None:
     from ingest.build import ingest
+    from ingest.remote import is_url
     from ingest.report import describe_report
 
     if a.key and a.public:
         raise UsageError("--key and --public exclude each other: one key makes the pseudonyms")
     report = ingest(
-        a.sources,
+        [source if is_url(source) else Path(source) for source in a.sources],
         a.store,
         raw=a.raw,
         mapping=a.mapping,
         timezone=a.timezone,
         key=a.key,
         public=a.public,
+        remote=remote_of(a),
         progress=not a.quiet,
     )
     print(describe_report(report))
 
 
+def _store(a: argparse.Namespace) -> None:
+    if a.what == "verify":
+        from ingest.verify import verify_store
+
+        faults = verify_store(a.store)
+        if faults:
+            raise StoreError(f"{a.store}: {'; '.join(faults)}")
+        print(f"{a.store}: whole, valid MEDS, and every record accounted for")
+        return
+    from ingest.info import describe_store, write_store_page
+    from ingest.store import RecordStore
+
+    store = RecordStore(a.store)
+    print(describe_store(store))
+    if a.page:
+        write_store_page(store, a.page)
+
+
 def _cohort(a: argparse.Namespace) -> None:
     from ingest.cohort import build_cohort
+    from ingest.damage import naming_damage
     from ingest.flow import describe_flow
 
-    flow = build_cohort(
-        a.store,
-        a.task,
-        a.out,
-        splits="store" if a.seed is None else "seed",
-        rows=a.rows,
-        seed=a.seed or 0,
-        progress=not a.quiet,
-    )
+    with naming_damage(store=a.store):
+        flow = build_cohort(
+            a.store,
+            a.task,
+            a.out,
+            splits="store" if a.seed is None else "seed",
+            rows=a.rows,
+            seed=a.seed or 0,
+            progress=not a.quiet,
+        )
     print(describe_flow(flow))
 
 
@@ -258,7 +339,7 @@ def _train(a: argparse.Namespace) -> None:
 
 
 def _evaluate(a: argparse.Namespace) -> None:
-    from fusion.evaluate import evaluate
+    from fusion.evaluate import evaluate, judgement_files
     from fusion.report import describe_metrics
 
     metrics = evaluate(
@@ -270,7 +351,8 @@ def _evaluate(a: argparse.Namespace) -> None:
         progress=not a.quiet,
     )
     print(describe_metrics(metrics))
-    print(f"{a.run_directory}/metrics.json and report.html written")
+    written = judgement_files(a.run_directory, a.split)
+    print(f"{written[0]} and {written[1].name} written")
 
 
 def _predict(a: argparse.Namespace) -> None:
@@ -278,8 +360,9 @@ def _predict(a: argparse.Namespace) -> None:
 
     if a.out.suffix not in {".parquet", ".csv"}:
         raise UsageError(f"--out must end in .parquet or .csv; got {a.out.name}")
-    risks = Predictor(a.run_directory, a.store).predict_table(at=a.at, progress=not a.quiet)
-    a.out.parent.mkdir(parents=True, exist_ok=True)
+    predictor = Predictor(a.run_directory, a.store)
+    a.out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    risks = predictor.predict_table(at=a.at, progress=not a.quiet)
     if a.out.suffix == ".csv":
         risks.to_csv(a.out, index=False)
     else:
@@ -296,12 +379,13 @@ def _serve(a: argparse.Namespace) -> None:
 def _demo(a: argparse.Namespace) -> None:
     from serve.demo import demo
 
-    if a.data and a.patients:
-        raise UsageError("--patients is of the simulated hospital; leave it out with --data")
+    for name, given in (("--patients", a.patients), ("--seed", a.seed)):
+        if a.data and given is not None:
+            raise UsageError(f"{name} is of the simulated hospital; leave it out with --data")
     demo(
         a.out,
         patients=a.patients,
-        seed=a.seed,
+        seed=_DEMO_SEED if a.seed is None else a.seed,
         data=a.data,
         serve_page=not a.no_serve,
         port=a.port,

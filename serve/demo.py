@@ -201,7 +201,13 @@ class _Stages:
         self._file = place / "stages.json"
         self._done: dict[str, dict] = {}
         if self._file.is_file():
-            self._done = json.loads(self._file.read_text("utf-8"))
+            try:
+                self._done = dict(json.loads(self._file.read_text("utf-8")))
+            except (ValueError, TypeError):
+                raise InputError(
+                    f"{self._file} is damaged, so what was done cannot be told; delete {place} to "
+                    "start anew"
+                ) from None
         self._number = 0
         self._chain = ""
 

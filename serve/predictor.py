@@ -16,13 +16,16 @@ from jaxtyping import Float64
 from PIL import Image
 from tqdm import tqdm
 
+from encoders.cache import tokens_in_memory
 from fusion.rows import drop_codes
 from fusion.run import read_json
 from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.served import ServedRun, read_splits
 from fusion.shapley import shapley
+from fusion.train import token_cache
 from ingest.cohort import prediction_times
-from ingest.errors import InputError, StoreError
+from ingest.damage import naming_damage
+from ingest.errors import InputError, RunError, StoreError
 from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
 from ingest.task import read_task
@@ -60,10 +63,12 @@ class Predictor:
     def __init__(self, run: Path, store: Path | None = None):
         self.run = run
         self.store = store
-        self.served = ServedRun(run)
+        # Tokens are kept where training keeps them: beside the store, since they are made of it.
+        self.served = ServedRun(run, cache=token_cache(store) if store is not None else None)
         self.tasks = tuple(self._task(name) for name in self.served.tasks)
-        self._records = RecordStore(store) if store is not None else None
-        self._descriptions = _descriptions(self._records) if self._records else {}
+        with naming_damage(store=store):
+            self._records = RecordStore(store) if store is not None else None
+            self._descriptions = _descriptions(self._records) if self._records else {}
         self._patients: dict[str, pd.DataFrame] = {}
         # A store's connection and a model's cache serve one thread at a time; a page has many.
         self._lock = threading.RLock()
@@ -75,7 +80,7 @@ class Predictor:
         """
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-        with self._lock:
+        with self._lock, naming_damage(store=self.store):
             return self._patients_of(split)
 
     def _patients_of(self, split: str) -> pd.DataFrame:
@@ -92,15 +97,13 @@ class Predictor:
             InputError: the store knows nothing of the subject by then, or no task asks about it.
         """
         records = self._open_records()
-        moments = self._moments(self.store, [subject_id])
-        if at is None:
-            if moments.empty:
+        with naming_damage(store=self.store):
+            moments = self._moments(self.store, [subject_id])
+            if at is None and moments.empty:
                 raise InputError(f"no task asks about subject {subject_id}; give a time with `at`")
-            time = moments["prediction_time"].max()
-        else:
-            time = _utc(at)
-        with self._lock:
-            return self._predict(records, subject_id, time, moments, self._descriptions)
+            time = moments["prediction_time"].max() if at is None else _utc(at)
+            with self._lock:
+                return self._predict(records, subject_id, time, moments, self._descriptions)
 
     def summarize(self, index: pd.DataFrame) -> pd.DataFrame:
         """Give age_years, sex, and the counts of events, notes and images known at each row."""
@@ -127,16 +130,17 @@ class Predictor:
         """
         records = self._open_records()
         parts = []
-        for number, task in enumerate(self.tasks):
-            index = (
-                prediction_times(self.store, self._task_file(task.name))
-                if at is None
-                else self._known_by(records, _utc(at))
-            )
-            risks = self._score_in_parts(records, index, number, task.name, progress)
-            parts.append(
-                index[["subject_id", "prediction_time"]].assign(task=task.name, risk=risks)
-            )
+        with naming_damage(store=self.store):
+            for number, task in enumerate(self.tasks):
+                index = (
+                    prediction_times(self.store, self._task_file(task.name))
+                    if at is None
+                    else self._known_by(records, _utc(at))
+                )
+                risks = self._score_in_parts(records, index, number, task.name, progress)
+                parts.append(
+                    index[["subject_id", "prediction_time"]].assign(task=task.name, risk=risks)
+                )
         columns = ["subject_id", "task", "prediction_time", "risk"]
         return pd.concat(parts)[columns].reset_index(drop=True)
 
@@ -157,7 +161,7 @@ class Predictor:
         """
         task_files = [self._task_file(task.name) for task in self.tasks]
         store = uploaded_store(files, limits, timezone=timezone, tasks=task_files)
-        with store as uploaded, self._lock:
+        with store as uploaded, self._lock, tokens_in_memory():
             records = RecordStore(uploaded.store)
             known = _known(records)
             if known.empty:
@@ -319,17 +323,21 @@ class _OnRiskScale:
 
 
 def _evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None:
-    if not (run / "metrics.json").is_file():
+    file = run / "metrics.json"
+    if not file.is_file():
         return None
-    metrics = read_json(run / "metrics.json")
-    found = metrics.get("tasks", {}).get(task)
-    if metrics.get("split") != "held_out" or not found or champion not in found["models"]:
-        return None
-    return {
-        "n": found["n"],
-        "positives": found["positives"],
-        "metrics": found["models"][champion],
-    }
+    metrics = read_json(file, "split", "tasks")
+    try:
+        found = metrics["tasks"].get(task)
+        if metrics["split"] != "held_out" or not found or champion not in found["models"]:
+            return None
+        return {
+            "n": found["n"],
+            "positives": found["positives"],
+            "metrics": found["models"][champion],
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise RunError(f"{file} is not what `medweave evaluate` writes; evaluate again") from None
 
 
 def _descriptions(records: RecordStore) -> dict[str, str]:

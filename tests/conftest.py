@@ -4,8 +4,13 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
+import tests.shapes  # the hook below looks it up by name
 from tests.hospital import ROOT, Hospital, medweave
+
+# Before any test imports them: their annotations are assertions from here on.
+install_import_hook(["encoders", "fusion"], f"{tests.shapes.__name__}.checked")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@
 -- amended, corrected or appended report counts from its amendment on (`meta.lastUpdated`, too).
 -- `occurred`: the start of `effective[x]`. Registered, cancelled and entered in error are skipped.
 -- The note is the first form of `presentedForm` that we can read (they all say the same), else
--- `conclusion`; a form that we cannot read is NOTE_UNREAD//MIME.
+-- `conclusion`; a form that we cannot read is NOTE_UNREAD//MIME with the reason.
 WITH read AS (
     SELECT
         *,
@@ -55,6 +55,6 @@ SELECT
     t.file, t.position, t.subject_key, t.time, t.time_from, t.occurred, t.occurred_from,
     CASE WHEN coalesce(n.text, conclusion) IS NOT NULL THEN 'NOTE//' || c.code
          ELSE 'NOTE_UNREAD//' || n.mime END,
-    coalesce(n.text, conclusion), c.display, list_prepend(c.code, c.parents), t.skip
+    coalesce(n.text, conclusion, n.reason), c.display, list_prepend(c.code, c.parents), t.skip
 FROM timed t LEFT JOIN note n ON n.file = t.file AND n.position = t.position
 WHERE n.mime IS NOT NULL OR conclusion IS NOT NULL

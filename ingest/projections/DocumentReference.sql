@@ -1,4 +1,5 @@
--- DocumentReference → NOTE//… with the text, or NOTE_UNREAD//MIME where we cannot read any form.
+-- DocumentReference → NOTE//… with the text, or NOTE_UNREAD//MIME with the reason where we
+-- cannot read any form.
 --
 -- `time`: the document's own `date` (with a document status of amended, not before
 -- `meta.lastUpdated`); without it the attachment's `creation`, the end of `context.period`, or the
@@ -39,7 +40,7 @@ SELECT
     period_start_from(r.context.period, zone) AS occurred_from,
     CASE WHEN n.text IS NOT NULL THEN 'NOTE//' || coalesce(named.code, grouped.code, 'UNKNOWN')
          ELSE 'NOTE_UNREAD//' || n.mime END AS code,
-    n.text AS text_value,
+    coalesce(n.text, n.reason) AS text_value,
     coalesce(named.display, grouped.display) AS display,
     list_concat([named.code], named.parents) AS parents,
     CASE WHEN status = 'entered-in-error' OR r.docStatus = 'entered-in-error' THEN 'entered-in-error'

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from encoders.frozen import FrozenEncoders, TokenCache
+from encoders.cache import TokenCache, tokens_in_memory
+from encoders.frozen import FrozenEncoders
+from encoders.text import TextConfig, TextEncoder
 from ingest.errors import InputError, RunError
 
 NOTES = [
@@ -38,7 +41,7 @@ class Reader(FrozenEncoders):
 
     def __init__(self, cache: Path | None, like: FrozenEncoders):
         super().__init__(cache)
-        self.__dict__.update({name: like.__dict__[name] for name in ("_text", "_image")})
+        self.__dict__.update(_text=like._text, _image=like._image)
         self.read: list[object] = []
 
     def _read_notes(self, texts: list[str]):
@@ -65,14 +68,61 @@ def test_tokens_come_in_order_and_an_empty_note_has_none(encoders: FrozenEncoder
     np.testing.assert_array_equal(tokens[0][0], tokens[3][0])
 
 
-def test_tokens_are_the_same_alone_and_among_others(
+def many_notes() -> list[str]:
+    """Notes of 1 to 70 sentences of 3 to 40 words, some of them equal, some denied."""
+    rng = np.random.default_rng(3)
+    words = ["pain", "chest", "oedema", "leg", "cough", "murmur", "warfarin", "stable", "left"]
+
+    def sentence() -> str:
+        length = int(rng.choice([3, 4, 5, 6, 7, 8, 9, 12, 15, 25, 40]))
+        start = "No " if rng.random() < 0.3 else ""
+        return start + " ".join(rng.choice(words, length)) + "."
+
+    lengths = [1, 1, 2, 3, 5, 70]
+    return [" ".join(sentence() for _ in range(n)) for n in lengths]
+
+
+def same(some: list[np.ndarray], others: list[np.ndarray]) -> None:
+    for one, other in zip(some, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("config", [TextConfig(), TextConfig(segments=4, context=8, window=96)])
+def test_a_notes_tokens_are_the_same_to_the_bit_alone_and_among_others(
+    encoders: FrozenEncoders, config: TextConfig
+) -> None:
+    reader = Reader(None, encoders)
+    reader.text_config = config
+    reader.__dict__["_text"] = TextEncoder(config, encoders._text.model, encoders._text.tokenizer)
+    notes = [*NOTES, *many_notes()]
+    together = reader.notes(notes)
+    alone = [reader.notes([note])[0] for note in notes]
+    order = np.random.default_rng(0).permutation(len(notes))
+    shuffled = reader.notes([notes[i] for i in order])
+    assert len({len(tokens) for tokens in together}) > 5
+    same(together, alone)
+    same([together[i] for i in order], shuffled)
+
+
+def test_an_images_tokens_are_the_same_to_the_bit_alone_and_among_others(
     encoders: FrozenEncoders, films: list[Path]
 ) -> None:
-    for note, together in zip(NOTES, encoders.notes(NOTES), strict=True):
-        np.testing.assert_allclose(together, encoders.notes([note])[0], atol=2e-6)
     together = encoders.images(films)
-    for number, film in enumerate(films):
-        np.testing.assert_allclose(together[number], encoders.images([film])[0], atol=1e-4)
+    same(together, [encoders.images([film])[0] for film in films])
+    same(together[::-1], encoders.images(films[::-1]))
+
+
+def test_tokens_are_the_same_to_the_bit_on_one_core_and_on_two(
+    encoders: FrozenEncoders, films: list[Path]
+) -> None:
+    before, read = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            read.append([*encoders.notes(NOTES), *encoders.images(films)])
+    finally:
+        torch.set_num_threads(before)
+    same(*read)
 
 
 def test_what_is_cached_is_the_same_to_the_bit_and_not_read_again(
@@ -126,6 +176,38 @@ def test_readers_may_write_the_same_key_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(100)))
     assert [p.suffix for p in tmp_path.rglob("*") if p.is_file()] == [".tokens"]
+
+
+def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(
+    encoders: FrozenEncoders, films: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "store.tokens").write_text("a file where the directory should be")
+    reader = Reader(tmp_path / "store.tokens", encoders)
+    same(reader.notes(NOTES), encoders.notes(NOTES))
+    same(reader.images(films), encoders.images(films))
+    assert [r.getMessage() for r in caplog.records] == [
+        "the token cache is not written: Not a directory"
+    ]
+
+
+def test_in_memory_nothing_is_read_twice_nor_left_on_disk(
+    reader: Reader, films: list[Path]
+) -> None:
+    with tokens_in_memory():
+        first = [*reader.notes(NOTES), *reader.images(films)]
+        count = len(reader.read)
+        same(first, [*reader.notes(NOTES), *reader.images(films)])
+    assert len(reader.read) == count
+    assert not reader._cache.exists()
+    reader.notes(NOTES)
+    assert len(reader.read) == count + len(NOTES)
+    assert reader._cache.exists()
+
+
+def test_a_thread_beside_one_that_keeps_nothing_still_writes(reader: Reader) -> None:
+    with tokens_in_memory(), ThreadPoolExecutor(1) as pool:
+        pool.submit(reader.notes, NOTES).result()
+    assert len(list(reader._cache.rglob("*.tokens"))) == len(NOTES)
 
 
 def test_only_the_owner_may_read_the_cache(reader: Reader) -> None:

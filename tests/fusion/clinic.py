@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from fusion.candidates import Lesson
+from fusion.rows import Rows
 from fusion.run import write_json
 from ingest.errors import RunError
 from ingest.labels import write_labels, write_splits
@@ -159,3 +161,17 @@ def clinic_timelines(place: Path, n: int, seed: int, **more: Any) -> tuple[Timel
     store = write_store(place, events)
     timelines = RecordStore(store).timelines(labels[["subject_id", "prediction_time"]])
     return timelines, labels[["boolean_value"]].to_numpy(np.float32)
+
+
+def lesson(
+    train: Timelines,
+    labels: np.ndarray,
+    tuning: Timelines | None = None,
+    tuning_labels: np.ndarray | None = None,
+    **more: Any,
+) -> Lesson:
+    """Give what a candidate is fitted on; without tuning, train is watched."""
+    learnt = Rows(timelines=train, labels=labels)
+    watched = learnt if tuning is None else Rows(timelines=tuning, labels=tuning_labels)
+    given = {"tasks": ("ill",), "encoders": HashedEncoders()} | more
+    return Lesson(train=learnt, tuning=watched, **given)

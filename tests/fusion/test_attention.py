@@ -16,7 +16,7 @@ from fusion.training import TrainingConfig
 from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
-from tests.fusion.clinic import HashedEncoders, clinic_timelines
+from tests.fusion.clinic import HashedEncoders, clinic_timelines, lesson
 
 SMALL = {"width": 16, "heads": 2, "latents": 4}
 BRIEF = TrainingConfig(epochs=3, batch=32)
@@ -25,18 +25,8 @@ Clinic = tuple[Timelines, np.ndarray, Timelines, np.ndarray]
 
 
 def fit(clinic: Clinic, *, seed: int = 0, tasks: tuple[str, ...] = ("ill",), **more):
-    train, train_labels, tuning, tuning_labels = clinic
     options = {"ensemble": AttentionConfig(members=2), "training": BRIEF, **SMALL, **more}
-    return AttentionCandidate.fit(
-        tasks=tasks,
-        train=train,
-        train_labels=train_labels,
-        tuning=tuning,
-        tuning_labels=tuning_labels,
-        encoders=HashedEncoders(),
-        seed=seed,
-        **options,
-    )
+    return AttentionCandidate.fit(lesson(*clinic, seed=seed, tasks=tasks), **options)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 
 from fusion.boosting import EventsBoostingCandidate
 from ingest.schema import Modality
-from tests.fusion.clinic import HashedEncoders, clinic_timelines
+from tests.fusion.clinic import HashedEncoders, clinic_timelines, lesson
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,12 @@ def clinic(tmp_path_factory: pytest.TempPathFactory):
 def fit(clinic, labels: np.ndarray | None = None, tuning_labels: np.ndarray | None = None):
     (train, train_labels), (tuning, other) = clinic
     return EventsBoostingCandidate.fit(
-        tasks=("ill",),
-        train=train,
-        train_labels=train_labels if labels is None else labels,
-        tuning=tuning,
-        tuning_labels=other if tuning_labels is None else tuning_labels,
-        encoders=HashedEncoders(),
+        lesson(
+            train,
+            train_labels if labels is None else labels,
+            tuning,
+            other if tuning_labels is None else tuning_labels,
+        )
     )
 
 

@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 from fusion.crossfit import CHOSEN, cross_validate
+from fusion.evaluate import evaluate
 from fusion.folds import subject_folds
 from fusion.metrics import METRICS
-from fusion.run import read_json
-from ingest.errors import CohortError, UsageError
+from fusion.run import read_json, write_json
+from fusion.served import ServedRun
+from ingest.errors import CohortError, RunError, UsageError
 from tests.fusion.clinic import HashedEncoders, clinic_events, write_cohort, write_store
 
 NAMES = ("prevalence", "events_logistic", "notes_tfidf")
@@ -46,6 +48,21 @@ def test_every_patient_is_judged_once_and_the_shape_is_that_of_evaluate(judged) 
     assert sum(ill["choices"].values()) == 4
     assert set(ill["models"][CHOSEN]) == set(METRICS)
     assert (place / "cv" / "report.html").stat().st_size > 50_000
+
+
+def test_it_is_told_apart_from_a_run_by_whoever_would_judge_or_serve_it(judged) -> None:
+    place, _ = judged
+    told = "is a cross-validation: it has been judged already, see .*report.html, and has no model"
+    with pytest.raises(RunError, match=told):
+        evaluate(place / "cv")
+    with pytest.raises(RunError, match=told):
+        ServedRun(place / "cv")
+
+
+def test_the_directory_of_a_trained_run_is_not_written_over(judged, tmp_path: Path) -> None:
+    write_json(tmp_path / "manifest.json", {"sha256": {}})
+    with pytest.raises(UsageError, match="holds a trained run; name another directory"):
+        cross_validate(judged[0] / "store", judged[0] / "cohort", tmp_path)
 
 
 def test_the_signal_is_found_and_the_gain_over_one_modality_has_an_interval(judged) -> None:

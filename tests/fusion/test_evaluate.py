@@ -11,7 +11,7 @@ from fusion.metrics import METRICS
 from fusion.run import read_json, verify_run
 from fusion.scoring import subset_name, subsets
 from fusion.train import train
-from ingest.errors import CohortError, InputError, RunError
+from ingest.errors import InputError, RunError, UsageError
 from ingest.labels import read_cohort
 from tests.fusion.clinic import (
     HashedEncoders,
@@ -102,13 +102,34 @@ def test_thresholds_were_set_without_held_out_rows(clinic: Path, metrics: dict) 
     assert ill["thresholds"] == {name: kept[name]["threshold"] for name in NAMES}
 
 
-def test_rows_that_were_fitted_on_are_said_to_flatter(clinic: Path, tmp_path: Path) -> None:
-    shutil.copytree(clinic, tmp_path / "c")
-    found = judge(tmp_path / "c", split="train", store=tmp_path / "c" / "store",
-                  cohort=tmp_path / "c" / "cohort")  # fmt: skip
+def test_rows_that_were_fitted_on_are_judged_beside_held_out_and_said_to_flatter(
+    clinic: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "c"
+    shutil.copytree(clinic, place)
+    held_out = [place / "run" / name for name in ("metrics.json", "report.html")]
+    before = [file.read_bytes() for file in held_out]
+    found = judge(place, split="train", store=place / "store", cohort=place / "cohort")
     assert any("flatter" in line for line in found["tasks"]["ill"]["warnings"])
-    with pytest.raises(CohortError, match="split must be one of"):
+    assert read_json(place / "run" / "metrics.train.json") == found
+    assert "Rows judged: train" in (place / "run" / "report.train.html").read_text("utf-8")
+    assert [file.read_bytes() for file in held_out] == before
+    train(place / "store", place / "cohort", place / "run", candidates=NAMES, seed=1,
+          encoders=HashedEncoders())  # fmt: skip
+    assert not [*(place / "run").glob("metrics*"), *(place / "run").glob("report*")]
+
+
+def test_a_split_that_there_is_not_is_refused(clinic: Path) -> None:
+    with pytest.raises(UsageError, match=r"split must be one of train, .*; got 'test'"):
         judge(clinic, split="test")
+
+
+def test_an_oracle_that_is_not_there_is_told_before_anything_is_scored(
+    clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion.evaluate._score", lambda *a: pytest.fail("scored first"))
+    with pytest.raises(InputError, match="is not there"):
+        judge(clinic, oracle=tmp_path / "none.parquet")
 
 
 def test_a_cohort_that_was_split_otherwise_is_refused(clinic: Path, tmp_path: Path) -> None:
@@ -129,8 +150,6 @@ def test_a_cohort_of_another_task_is_refused(clinic: Path, tmp_path: Path) -> No
 
 
 def test_an_oracle_that_does_not_fit_is_refused(clinic: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not there"):
-        judge(clinic, oracle=tmp_path / "none.parquet")
     pd.DataFrame({"subject_key": ["a"], "x": [1]}).to_parquet(tmp_path / "o.parquet")
     with pytest.raises(InputError, match="columns named as subsets"):
         judge(clinic, oracle=tmp_path / "o.parquet")

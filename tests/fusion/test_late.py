@@ -7,7 +7,7 @@ from fusion.late import PARTS, AverageCandidate, StackedCandidate
 from fusion.prevalence import to_logit
 from fusion.scoring import subsets
 from ingest.schema import Modality
-from tests.fusion.clinic import HashedEncoders, clinic_timelines
+from tests.fusion.clinic import HashedEncoders, clinic_timelines, lesson
 from tests.fusion.test_probes import auroc
 
 
@@ -21,21 +21,9 @@ def clinic(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def models(clinic):
-    (train, labels), (tuning, tuning_labels), _ = clinic
-    arguments = {
-        "tasks": ("ill",),
-        "train": train,
-        "train_labels": labels,
-        "tuning": tuning,
-        "tuning_labels": tuning_labels,
-        "encoders": HashedEncoders(),
-        "seed": 0,
-    }
-    average = AverageCandidate.fit(**arguments)
-    return {
-        "average": average,
-        "stacked": StackedCandidate.fit(**arguments, parts=average.parts),
-    }
+    taught = lesson(*clinic[0], *clinic[1])
+    average = AverageCandidate.fit(taught)
+    return {"average": average, "stacked": StackedCandidate.fit(taught, parts=average.parts)}
 
 
 @pytest.mark.parametrize("name", ["average", "stacked"])
@@ -92,13 +80,6 @@ def test_a_missing_modality_that_tells_something_is_heard(clinic) -> None:
     (train, labels), (tuning, tuning_labels), _ = clinic
     lacks = ~train.has(Modality.IMAGES)
     telling = np.where(lacks[:, None], 1.0, labels).astype(np.float32)
-    model = StackedCandidate.fit(
-        tasks=("ill",),
-        train=train,
-        train_labels=telling,
-        tuning=tuning,
-        tuning_labels=tuning_labels,
-        encoders=HashedEncoders(),
-    )
+    model = StackedCandidate.fit(lesson(train, telling, tuning, tuning_labels))
     risk = model.score(train)[:, 0]
     assert risk[lacks].mean() > 0.8 > risk[~lacks].mean()

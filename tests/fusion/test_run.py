@@ -54,6 +54,13 @@ def test_json_that_is_not_json_is_refused(tmp_path: Path) -> None:
         read_json(tmp_path / "run.json")
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "3", '"sha256"'])
+def test_json_without_what_is_asked_of_it_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(RunError, match="lacks sha256"):
+        verify_run(tmp_path)
+
+
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": [1.5]})
     write_json(tmp_path / "b.json", {"a": [1.5], "b": 1})

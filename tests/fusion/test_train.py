@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from fusion.candidates import CANDIDATES
-from fusion.run import read_json
+from fusion.candidates import CANDIDATES, Lesson
+from fusion.run import read_json, seal_run, write_json
 from fusion.scoring import Scorer, subsets
 from fusion.served import ServedRun
 from fusion.train import train
@@ -136,11 +136,11 @@ def test_training_that_was_killed_goes_on_with_the_rest(
 
     real, asked = module.fit_candidate, []
 
-    def dies(name: str, **more):
+    def dies(name: str, lesson: Lesson, **more):
         asked.append(name)
         if name == "images_embedding" and len(asked) < 5:
             raise KeyboardInterrupt
-        return real(name, **more)
+        return real(name, lesson, **more)
 
     monkeypatch.setattr(module, "fit_candidate", dies)
     with pytest.raises(KeyboardInterrupt):
@@ -292,6 +292,24 @@ def test_one_class_in_train_is_refused_with_the_counts(tmp_path: Path) -> None:
     write_cohort(tmp_path / "cohort", {"ill": labels.assign(boolean_value=False)})
     with pytest.raises(CohortError, match=r"ill: train has 0 positives and \d+ negatives"):
         fit(tmp_path)
+
+
+def test_a_run_of_another_layout_is_not_served(clinic: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(clinic / "run", run)
+    write_json(run / "run.json", {**read_json(run / "run.json"), "layout": 0})
+    seal_run(run)
+    with pytest.raises(RunError, match=r"another version of Medweave \(layout 0, .*train again"):
+        serve(run)
+
+
+def test_a_task_that_would_let_its_codes_back_in_is_refused(clinic: Path, tmp_path: Path) -> None:
+    shutil.copytree(clinic, tmp_path / "c")
+    file = tmp_path / "c" / "cohort" / "tasks" / "ill.yaml"
+    for content in ("", "[]", "metadata: 3", "metadata:\n  exclude_codes: ^SNOMED"):
+        file.write_text(content, "utf-8")
+        with pytest.raises(CohortError, match=r"ill\.yaml is no task"):
+            fit(tmp_path / "c", "other")
 
 
 def test_a_champion_that_was_not_asked_for_is_refused(clinic: Path) -> None:

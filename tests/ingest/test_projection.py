@@ -258,9 +258,9 @@ def test_a_note_comes_from_a_binary_and_a_report_from_its_form_or_conclusion(
     assert [(str(time)[:13], code, text) for time, code, text in rows] == [
         ("2020-01-01 10", "NOTE//SNOMED//9", "Clear lungs."),
         ("2020-01-01 10", "NOTE//SNOMED//9", "No fracture."),
-        ("2020-01-01 10", "NOTE_UNREAD//application/rtf", None),
+        ("2020-01-01 10", "NOTE_UNREAD//application/rtf", "empty"),
         ("2020-01-02 00", "NOTE//SNOMED//8", "Clear lungs."),
-        ("2020-01-02 00", "NOTE_UNREAD//text/plain", None),
+        ("2020-01-02 00", "NOTE_UNREAD//text/plain", "not fetched"),
     ]
     assert counts["notes"] == 3
 

@@ -1,6 +1,7 @@
 """The journey of the README: from `simulate` to `predict`, on 60 patients, as a user types it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from encoders.frozen import FrozenEncoders
 from fusion.candidates import CANDIDATES
 from fusion.run import verify_run
+from fusion.train import token_cache
+from ingest.errors import DEFECT, LimitError
+from serve.cli import main
 from tests.hospital import ROOT, Hospital, medweave
 
 COMMANDS = (
@@ -65,13 +70,18 @@ def test_predict_at_a_time_sees_nothing_later(hospital: Hospital, tmp_path: Path
     assert len(pd.read_csv(early)) == 0
 
 
-def test_the_same_command_gives_the_same_fitted_artefact(
+def test_the_same_command_gives_the_same_fitted_artefact_whoever_filled_the_cache(
     hospital: Hospital, tmp_path: Path
 ) -> None:
-    again = tmp_path / "run"
-    medweave("train", "--store", hospital.store, "--cohort", hospital.cohort, "--run", again)
+    store = tmp_path / "store"
+    shutil.copytree(hospital.store, store)
+    events = pd.read_parquet(store / "data")
+    encoders = FrozenEncoders(token_cache(store))
+    encoders.notes(events["text_value"].dropna().tolist()[::-1])
+    encoders.images([store / image for image in events["image"].dropna()][::-1])
+    medweave("train", "--store", store, "--cohort", hospital.cohort, "--run", tmp_path / "run")
     first = json.loads((hospital.run / "manifest.json").read_text())
-    assert json.loads((again / "manifest.json").read_text()) == first
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text()) == first
 
 
 @pytest.mark.parametrize(
@@ -103,6 +113,17 @@ def test_the_same_command_gives_the_same_fitted_artefact(
         (["predict", "nowhere", "--store", "nowhere", "--out", "{tmp}/x.parquet"], 7, "nowhere"),
         (["simulate", "--patients", "0", "--out", "{tmp}/h"], 2, "at least 1"),
         (["demo", "--data", "tests", "--out", "{tmp}/d"], 3, "the demo knows"),
+        (["demo", "--data", "tests", "--seed", "3"], 2, "--seed is of the simulated hospital"),
+        (["demo", "--data", "tests", "--patients", "3"], 2, "--patients is of the simulated"),
+        (["check", "nowhere", "--quiet"], 2, "--quiet"),
+        (["serve", "nowhere", "--quiet"], 2, "--quiet"),
+        (["simulate", "--patients", "many", "--out", "{tmp}/h"], 2, "a whole number; got 'many'"),
+        (["train", "--store", "s", "--cohort", "c", "--run", "r", "--seed", "-1"], 2, "from 0 to"),
+        (
+            ["predict", "r", "--store", "s", "--out", "x.csv", "--at", "0001-01-01T00:00+14:00"],
+            2,
+            "must be ISO 8601",
+        ),
     ],
 )
 def test_an_error_is_one_sentence_without_traceback(
@@ -115,3 +136,61 @@ def test_an_error_is_one_sentence_without_traceback(
     assert done.returncode == code if code is not None else done.returncode in {5, 6}, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_quiet_is_offered_where_there_is_a_bar_to_hide(command: str) -> None:
+    assert ("--quiet" in medweave(command, "--help").stdout) == (command not in {"check", "serve"})
+
+
+def test_a_defect_is_told_by_its_kind_and_place_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> str:
+        raise KeyError("Jane Roe, born 1950-01-01")
+
+    monkeypatch.setattr("ingest.check.check", fails)
+    assert main(["check", str(tmp_path)]) == DEFECT == 9
+    said = capsys.readouterr().err
+    assert said.startswith("medweave check: unexpected KeyError at serve/cli.py:")
+    assert said.count("\n") == 1
+    assert "Roe" not in said
+    with pytest.raises(KeyError, match="Jane Roe"):
+        main(["--debug", "check", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(MemoryError(), "not enough memory"), (RecursionError(), "too deeply")]
+)
+def test_what_is_too_large_or_too_deep_is_over_a_limit(
+    error: Exception, words: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fails(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr("ingest.check.check", fails)
+    assert main(["check", "."]) == LimitError.exit_code
+    assert words in capsys.readouterr().err
+
+
+def test_a_demo_that_lost_count_of_its_stages_says_how_to_start_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hospital").mkdir()
+    for content in ("", "{", "[1]"):
+        (tmp_path / "hospital" / "stages.json").write_text(content, "utf-8")
+        assert main(["demo", "--out", str(tmp_path), "--no-serve"]) == 3
+        assert f"delete {tmp_path / 'hospital'} to start anew" in capsys.readouterr().err
+
+
+def test_judging_another_split_leaves_what_the_page_shows(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(hospital.run, run)
+    shown = (run / "metrics.json").read_bytes()
+    done = medweave("evaluate", run, "--split", "tuning", "--quiet")
+    assert f"{run}/metrics.tuning.json and report.tuning.html written" in done.stdout
+    assert done.stderr == ""
+    assert (run / "metrics.json").read_bytes() == shown
+    assert json.loads((run / "metrics.tuning.json").read_text())["split"] == "tuning"

@@ -1,13 +1,20 @@
 """The predictor: risks and reasons that add up, from what was known and nothing else."""
 
+import json
+import shutil
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from encoders.frozen import FrozenEncoders
 from fusion.scoring import ALL_MODALITIES
 from fusion.served import read_splits
+from fusion.train import token_cache
 from ingest.errors import InputError, StoreError
 from ingest.schema import Modality
 from ingest.store import RecordStore
@@ -135,6 +142,99 @@ def test_without_a_store_there_is_nobody_to_pick(clinic: Clinic) -> None:
     assert alone.patients().empty
     with pytest.raises(StoreError, match="no record store"):
         alone.predict(clinic.with_all)
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Notes and images that an encoder read; what comes from a cache is not among them."""
+    read: list[object] = []
+    for name in ("_read_notes", "_read_images"):
+        real = getattr(FrozenEncoders, name)
+
+        def told(self: FrozenEncoders, items: list, real: Callable = real) -> Iterator:
+            read.extend(items)
+            return real(self, items)
+
+        monkeypatch.setattr(FrozenEncoders, name, told)
+    return read
+
+
+def kept(cache: Path) -> set[str]:
+    return {str(file.relative_to(cache)) for file in cache.rglob("*") if file.is_file()}
+
+
+def test_what_training_encoded_is_not_encoded_again_and_the_rest_once(
+    clinic: Clinic, encoded: list[object], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(clinic.store, store)
+    shutil.copytree(token_cache(clinic.store), token_cache(store))
+    before = kept(token_cache(store))
+    assert before
+    cold = Predictor(clinic.run, store).predict_table()
+    assert len(encoded) == len(kept(token_cache(store)) - before)
+    encoded.clear()
+    warm = Predictor(clinic.run, store)
+    pd.testing.assert_frame_equal(warm.predict_table(), cold)
+    warm.predict(clinic.with_all)
+    assert encoded == []
+    shutil.rmtree(token_cache(store))
+    pd.testing.assert_frame_equal(Predictor(clinic.run, store).predict_table(), cold)
+    assert len(encoded) >= len(before)
+
+
+def test_a_store_whose_cache_cannot_be_written_is_scored_all_the_same(
+    clinic: Clinic, predictor: Predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(clinic.store, store)
+    token_cache(store).write_text("a file where the directory should be")
+    table = Predictor(clinic.run, store).predict_table()
+    pd.testing.assert_frame_equal(table, predictor.predict_table())
+    assert [record.getMessage() for record in caplog.records] == [
+        "the token cache is not written: Not a directory"
+    ]
+
+
+def test_an_upload_is_encoded_once_and_leaves_nothing_in_the_cache(
+    clinic: Clinic, predictor: Predictor, encoded: list[object], tmp_path: Path
+) -> None:
+    predictor.predict_table()
+    before = kept(token_cache(clinic.store))
+    encoded.clear()
+    words = "Never written before: ankle swelling, short of breath."
+    resources = [
+        {"resourceType": "Patient", "id": "p", "gender": "female", "birthDate": "1950-01-01"},
+        {
+            "resourceType": "DocumentReference",
+            "id": "d",
+            "status": "current",
+            "type": {"coding": [{"system": "http://loinc.org", "code": "11506-3"}]},
+            "subject": {"reference": "Patient/p"},
+            "date": "2020-01-02T03:04:00Z",
+            "content": [
+                {
+                    "attachment": {
+                        "contentType": "text/plain",
+                        "data": b64encode(words.encode()).decode(),
+                    }
+                }
+            ],
+        },
+    ]
+    file, film = tmp_path / "patient.json", tmp_path / "film.png"
+    entries = [{"resource": resource} for resource in resources]
+    file.write_text(
+        json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}), "utf-8"
+    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 48), np.uint8)).save(film)
+    first = predictor.predict_upload([file, film])
+    assert first.missing == ()
+    # Four subsets show the images, but they are encoded once; no model of this run embeds notes.
+    assert len(encoded) == 1
+    assert predictor.predict_upload([file, film]).risks == first.risks
+    assert len(encoded) == 2
+    assert kept(token_cache(clinic.store)) == before
 
 
 def test_the_predictor_imports_no_web_framework() -> None:

@@ -34,14 +34,14 @@ NO_NOTE = Spec(
     title="A patient with no note",
     says="""
         Nobody is refused for what he or she lacks. A note of a kind that we cannot read is not the
-        same as no note: it leaves an event that says so, which is not a note: a task that asks
+        same as no note: it leaves an event that says why, which is not a note: a task that asks
         for notes has no row here.
     """,
     resources=[PATIENT, note("%PDF-1.7", "application/pdf")],
     images={"film.dcm": FILM},
     timeline="""
         time                | code                         | value
-        2020-05-04 10:00:00 | NOTE_UNREAD//application/pdf |
+        2020-05-04 10:00:00 | NOTE_UNREAD//application/pdf | "damaged"
         2020-05-10 12:00:00 | IMAGE//DX//PA                | an image
     """,
     sees={"2020-05-03": set(), "2020-05-10 12:00:00": {"events", "images"}},

@@ -1,0 +1,245 @@
+"""Say what to ask a FHIR server: from what a user wants, and from what the server offers.
+
+    `Patient/ID/$everything`     for each patient, where the CapabilityStatement offers it
+    `TYPE?patient=Patient/ID`    for each patient and type, where it does not
+    `TYPE`                       for each type, where no patients are named
+
+A question is the URL of the first page of a chain; its name is that URL.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from ingest.errors import UsageError
+
+__all__ = ["Asking", "Offer", "Question"]
+
+_PATIENT = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+_SEARCH = re.compile(r"([A-Z][A-Za-z]{2,40})(?:\?([^#]*))?")
+_INCLUDE = re.compile(
+    r"(?:(_include|_revinclude)(?::iterate)?=)?([A-Z]\w+):[\w\-*]+(?::([A-Z]\w+))?"
+)
+
+# What $everything brings along, and a search by patient only if it is asked to.
+_INCLUDES = {
+    "Encounter": "Encounter:location",
+    "MedicationAdministration": "MedicationAdministration:medication",
+    "MedicationDispense": "MedicationDispense:medication",
+    "MedicationRequest": "MedicationRequest:medication",
+    "MedicationStatement": "MedicationStatement:medication",
+}
+_UNSEARCHED = ("Binary",)  # hardly a server searches it; what refers to it leads to it
+_NO_PATIENT = ("Location", "Medication")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A chain of pages, named by the URL of its first."""
+
+    first: str
+
+    what: str
+    """In words that name no patient."""
+
+    patient: str = ""
+    """Id of the one patient whom it is about."""
+
+    cohort: bool = False
+    """Whether the Patients that it finds are to be asked for."""
+
+    expected: bool = False
+    """Whether finding nothing means that the patient is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What a server's CapabilityStatement says that may be asked."""
+
+    everything: bool
+
+    parameters: dict[str, list[str]]
+    """Search parameters of each type that can be searched; an empty list says nothing."""
+
+    includes: dict[str, list[str]]
+    """What each type's search can be asked to bring along."""
+
+    @classmethod
+    def of(cls, statement: dict[str, Any]) -> "Offer":
+        """Read a CapabilityStatement."""
+        parameters: dict[str, list[str]] = {}
+        includes: dict[str, list[str]] = {}
+        operations: list[Any] = []
+        for rest in _objects(statement.get("rest")):
+            operations += _objects(rest.get("operation"))
+            for resource in _objects(rest.get("resource")):
+                kind = str(resource.get("type"))
+                does = [i.get("code") for i in _objects(resource.get("interaction"))]
+                if not does or "search-type" in does:
+                    named = [p.get("name") for p in _objects(resource.get("searchParam"))]
+                    parameters[kind] = [name for name in named if isinstance(name, str)]
+                    brought = resource.get("searchInclude")
+                    includes[kind] = brought if isinstance(brought, list) else []
+                if kind == "Patient":
+                    operations += _objects(resource.get("operation"))
+        return cls(
+            everything=any(_is_everything(operation) for operation in operations),
+            parameters=parameters,
+            includes=includes,
+        )
+
+    def kept(self) -> str:
+        """Write it as JSON."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What a user wants of a server; see `ingest.fhir_server.fetch_fhir`."""
+
+    patients: Sequence[str] | None
+    search: str | None
+    include: Sequence[str]
+    since: datetime | None
+    types: Sequence[str]
+    page_size: int
+
+    def __post_init__(self) -> None:
+        if self.patients is not None and self.search is not None:
+            raise UsageError("patients and a search exclude each other; give one")
+        if self.search is not None and not _SEARCH.fullmatch(self.search):
+            raise UsageError("a search is written as Type?parameter=value, relative to the server")
+        if self.since is not None and self.since.tzinfo is None:
+            raise UsageError("since needs a time zone; got a time without one")
+        if self.page_size < 1:
+            raise UsageError(f"page_size must be positive; got {self.page_size}")
+        for number, name in enumerate(self.patients or (), start=1):
+            if "|" not in name and not _PATIENT.fullmatch(name):
+                # Not the value itself: it may be anything of a patient's.
+                raise UsageError(f"patient {number} is neither an id nor a system|identifier")
+        for clause in self.include:
+            if not _INCLUDE.fullmatch(clause):
+                raise UsageError(f"{clause!r} is no include; write Type:parameter")
+
+    @property
+    def name(self) -> str:
+        """A name that the same wishes have again, and no others."""
+        wishes = [sorted(self.patients or ()), self.search, sorted(self.include), str(self.since)]
+        return hashlib.sha256(json.dumps([*wishes, sorted(self.types)]).encode()).hexdigest()
+
+    @property
+    def by_patient(self) -> bool:
+        """Whether it goes from patients to their records."""
+        return self.patients is not None or (self.search or "").partition("?")[0] == "Patient"
+
+    def ids(self) -> list[str]:
+        """List the patients who are named by their id."""
+        named = [_PATIENT.fullmatch(name) for name in self.patients or () if "|" not in name]
+        return list(dict.fromkeys(match[1] for match in named if match))
+
+    def first(self, base: str, offer: Offer) -> list[Question]:
+        """List what can be asked before any patient is known."""
+        if self.search is not None:
+            kind, _, query = self.search.partition("?")
+            first = self._url(base, kind, query, cohort=self.by_patient)
+            return [Question(first=first, what="a page of the search", cohort=self.by_patient)]
+        if self.patients is not None:
+            return [
+                Question(
+                    first=self._url(base, "Patient", urlencode({"identifier": name}), cohort=True),
+                    what="a patient by identifier",
+                    cohort=True,
+                )
+                for name in dict.fromkeys(self.patients)
+                if "|" in name
+            ]
+        asked = [kind for kind in self.types if kind in offer.parameters]
+        return [
+            Question(first=self._search(base, offer, kind), what=f"a page of {kind}")
+            for kind in asked
+            if kind not in _UNSEARCHED
+        ]
+
+    def of_patient(
+        self, base: str, offer: Offer, patient: str, *, landed: bool
+    ) -> Iterator[Question]:
+        """List what is asked about one patient, whose Patient may have `landed` already."""
+        if offer.everything and not self.include:
+            query = [("_count", str(self.page_size))]
+            if self.since:
+                query.append(("_since", _instant(self.since)))
+            first = f"{base}Patient/{patient}/$everything?{urlencode(query)}"
+            yield Question(first=first, what="a page of Patient/$everything", patient=patient)
+            return
+        for kind in self.types:
+            name = self._patient_parameter(offer, kind)
+            if name and not (landed and kind == "Patient"):
+                # With the type, although `patient` can have no other: several servers (Medplum's
+                # among them) find nothing by the bare id, and do not say so.
+                value = patient if name == "_id" else f"Patient/{patient}"
+                first = self._search(base, offer, kind, (name, value))
+                yield Question(
+                    first=first,
+                    what=f"a page of {kind}",
+                    patient=patient,
+                    expected=kind == "Patient" and self.since is None,
+                )
+
+    def unasked(self, offer: Offer) -> tuple[str, ...]:
+        """List the types that the server lets nobody search, and so were not asked for."""
+        if self.search is not None and not self.by_patient:
+            return ()
+        if self.by_patient:
+            if offer.everything and not self.include:
+                return ()
+            left = [t for t in self.types if not self._patient_parameter(offer, t)]
+            return tuple(t for t in left if t not in (*_UNSEARCHED, *_NO_PATIENT))
+        left = [t for t in self.types if t not in offer.parameters]
+        return tuple(t for t in left if t not in _UNSEARCHED)
+
+    def _patient_parameter(self, offer: Offer, kind: str) -> str:
+        if kind not in offer.parameters or kind in (*_UNSEARCHED, *_NO_PATIENT):
+            return ""
+        if kind == "Patient":
+            return "_id"
+        listed = offer.parameters[kind] or ["patient"]
+        return next((name for name in ("patient", "subject") if name in listed), "")
+
+    def _search(self, base: str, offer: Offer, kind: str, *query: tuple[str, str]) -> str:
+        able = offer.includes.get(kind, [])
+        own = _INCLUDES.get(kind)
+        brought = [("_include", own)] if own and (own in able or "*" in able) else []
+        for clause in self.include:
+            found = _INCLUDE.fullmatch(clause)
+            backward = found is not None and found[1] == "_revinclude"
+            if found and (found[3] if backward else found[2]) == kind:
+                brought.append(
+                    ("_revinclude" if backward else "_include", clause.partition("=")[2] or clause)
+                )
+        return self._url(base, kind, urlencode([*query, *dict.fromkeys(brought)], safe=":/"))
+
+    def _url(self, base: str, kind: str, query: str, *, cohort: bool = False) -> str:
+        parts = [query] if query else []
+        if self.since and not cohort:  # who belongs to it does not depend on what changed
+            parts.append(urlencode({"_lastUpdated": f"ge{_instant(self.since)}"}))
+        if not re.search(r"(?:^|&)_count=", query):
+            parts.append(f"_count={self.page_size}")
+        return f"{base}{kind}?{'&'.join(parts)}"
+
+
+def _instant(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _is_everything(operation: dict[str, Any]) -> bool:
+    said = f"{operation.get('name')} {operation.get('definition')}"
+    return bool(re.search(r"(?:^|[\s/-])\$?everything\b", said)) and "Encounter" not in said
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

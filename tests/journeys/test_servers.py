@@ -1,0 +1,103 @@
+"""From a server's URL to a store, by the command line."""
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ingest.origins import SourceError
+from ingest.patience import Patience
+from serve.cli import main
+from tests.servers.fhir import FhirServer, fhir_server
+from tests.servers.ward import ward
+
+
+def events(store: Path) -> list[tuple]:
+    return duckdb.execute(
+        "SELECT * EXCLUDE (source) FROM read_parquet($data) ORDER BY ALL",
+        {"data": str(store / "data" / "*.parquet")},
+    ).fetchall()
+
+
+def take(server: FhirServer, store: Path, *more: str) -> int:
+    return main(["ingest", server.url, "--store", str(store), "--public", "--quiet", *more])
+
+
+def test_a_server_gives_the_store_that_its_records_in_a_file_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patients = tmp_path / "patients.txt"
+    patients.write_text("p1\nPatient/p2\n\nurn:mrn|MRN-3\n", "utf-8")
+    with fhir_server() as server:
+        server.put(*ward(3))
+        lines = tmp_path / "ward.ndjson"
+        lines.write_text("".join(json.dumps(r) + "\n" for r in ward(3)), "utf-8")
+        assert take(server, tmp_path / "served", "--patients", str(patients)) == 0
+        assert take(server, tmp_path / "exported", "--export", "system") == 0
+        capsys.readouterr()
+        assert main(["ingest", str(lines), "--store", str(tmp_path / "filed"), "--public"]) == 0
+        filed = events(tmp_path / "filed")
+        assert len(filed) > 10
+        assert events(tmp_path / "served") == filed
+        assert events(tmp_path / "exported") == filed
+        asked = len(server.layer.asked)
+        assert asked > 3
+        assert take(server, tmp_path / "served", "--patients", str(patients)) == 0
+        assert events(tmp_path / "served") == filed
+        assert len(server.layer.asked) == asked  # what landed is not asked for again
+    for name in ("served", "exported", "filed"):
+        assert main(["store", "verify", str(tmp_path / name)]) == 0
+    capsys.readouterr()
+    page = tmp_path / "store.html"
+    assert main(["store", "info", str(tmp_path / "served"), "--page", str(page)]) == 0
+    assert capsys.readouterr().out.startswith("3 subjects")
+    assert "<svg" in page.read_text("utf-8")
+
+
+def test_what_the_server_does_not_give_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patients = tmp_path / "patients.txt"
+    patients.write_text("p1\nnobody\n", "utf-8")
+    with fhir_server() as server:
+        server.put(*ward(1))
+        assert take(server, tmp_path / "store", "--patients", str(patients)) == 0
+    printed = capsys.readouterr().out
+    assert "asked for and not given by a server:" in printed
+    report = json.loads((tmp_path / "store" / "ingest_report.json").read_text("utf-8"))
+    assert sum(report["not_fetched"].values()) == 1
+
+
+def test_a_server_that_is_not_there_has_an_exit_code_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = Patience(attempts=2, first_wait_s=0.01)
+    monkeypatch.setattr("ingest.fetching.Patience", lambda: hasty)
+    code = main(["ingest", "http://127.0.0.1:9/fhir", "--store", str(tmp_path / "s"), "--quiet"])
+    told = capsys.readouterr().err
+    assert code == SourceError.exit_code
+    assert told.startswith("medweave ingest: ")
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--client-id", "me"], "--client-id needs"),
+        (["--token", "TOKEN", "--client-secret", "TOKEN"], "give one of"),
+        (["--client-secret", "TOKEN"], "needs --client-id"),
+        (["--export", "system", "--search", "Patient"], "--export asks for everything"),
+        (["--studies", "PatientID=1"], "give it by --dicomweb"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret\n", "utf-8")
+    given = [str(token) if option == "TOKEN" else option for option in options]
+    url = "http://127.0.0.1:9/fhir"
+    assert main(["ingest", url, "--store", str(tmp_path / "s"), *given]) == 2
+    assert words in capsys.readouterr().err
