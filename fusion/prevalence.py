@@ -20,14 +20,14 @@ SMALLEST_RISK = 1e-6
 """No model says 0 or 1: one wrong certainty would make the log-loss infinite."""
 
 
-def clip_risk(risk: ArrayLike) -> Float64[np.ndarray, "..."] | np.float64:
+def clip_risk(risk: ArrayLike) -> Float64[np.ndarray, "..."]:
     """Keep risks strictly between 0 and 1."""
-    return np.clip(np.asarray(risk, np.float64), SMALLEST_RISK, 1 - SMALLEST_RISK)
+    return np.asarray(np.clip(np.asarray(risk, np.float64), SMALLEST_RISK, 1 - SMALLEST_RISK))
 
 
-def to_logit(risk: ArrayLike) -> Float64[np.ndarray, "..."] | np.float64:
-    """Give log odds, finite for any risk; a number for a number."""
-    return logit(clip_risk(risk))
+def to_logit(risk: ArrayLike) -> Float64[np.ndarray, "..."]:
+    """Give log odds, finite for any risk."""
+    return np.asarray(logit(clip_risk(risk)))
 
 
 def base_rates(labels: Float[np.ndarray, "b k"]) -> Float64[np.ndarray, " k"]:
