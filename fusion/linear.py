@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -133,6 +133,7 @@ def _solve(
     total = w.sum()
     penalty = 1.0 / (strength * total)
 
+    @no_type_check  # asked a hundred thousand times: tests would take longer to check than to run
     def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
         logits = x @ beta[:-1] + beta[-1]
         value = (w * (np.logaddexp(0.0, logits) - y * logits)).sum() / total

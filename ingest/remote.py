@@ -79,8 +79,15 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
 
     Raises:
         InputError: the server gave none; and what `fetch_fhir` and `export_bulk` raise.
+        UsageError: the raw zone holds records of another server.
     """
     into = _place(zone, url)
+    for other in (zone.path / "fetched").iterdir():
+        if other != into and any(other.glob("*.ndjson*")):
+            raise UsageError(
+                "this store has the records of another server, and ids such as Patient/1 of two "
+                "servers are different people; make a store for each"
+            )
     shared = {"auth": remote.auth, "allow_origins": remote.allow_origins, "progress": progress}
     if remote.export:
         from ingest.bulk_export import export_bulk

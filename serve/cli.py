@@ -276,13 +276,15 @@ def _store(a: argparse.Namespace) -> None:
             raise StoreError(f"{a.store}: {'; '.join(faults)}")
         print(f"{a.store}: whole, valid MEDS, and every record accounted for")
         return
+    from ingest.damage import naming_damage
     from ingest.info import describe_store, write_store_page
     from ingest.store import RecordStore
 
-    store = RecordStore(a.store)
-    print(describe_store(store))
-    if a.page:
-        write_store_page(store, a.page)
+    with naming_damage(store=a.store):
+        store = RecordStore(a.store)
+        print(describe_store(store))
+        if a.page:
+            write_store_page(store, a.page)
 
 
 def _cohort(a: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from serve.cli import main
 from tests.hospital import ROOT, Hospital, medweave
 
 COMMANDS = (
-    *("simulate", "check", "ingest", "cohort", "train"),
+    *("simulate", "check", "ingest", "store", "cohort", "train"),
     *("evaluate", "predict", "serve", "demo"),
 )
 
@@ -140,7 +140,8 @@ def test_an_error_is_one_sentence_without_traceback(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_quiet_is_offered_where_there_is_a_bar_to_hide(command: str) -> None:
-    assert ("--quiet" in medweave(command, "--help").stdout) == (command not in {"check", "serve"})
+    without = {"check", "store", "serve"}
+    assert ("--quiet" in medweave(command, "--help").stdout) == (command not in without)
 
 
 def test_a_defect_is_told_by_its_kind_and_place_alone(

@@ -41,6 +41,8 @@ def arguments(command: str, place: Path) -> list[str]:
         "train": ("train", *store, *cohort, "--run", run, "--candidates", *CANDIDATES, "--quiet"),
         "evaluate": ("evaluate", run, "--oracle", place / "oracle.parquet", "--quiet"),
         "predict": ("predict", run, *store, "--out", place / "risks.csv", "--quiet"),
+        "store info": ("store", "info", place / "store"),
+        "store verify": ("store", "verify", place / "store"),
         "serve": ("serve", run, *store, "--port", 1 + 2**15),
     }
     return [str(word) for word in given[command]]
@@ -78,6 +80,10 @@ READ: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", "store/metadata/codes.parquet", 5, (*BYTES, "deleted")),
     ("predict", "store/metadata/codes.parquet", 5, TABLE),
     ("train", "store/metadata/dataset.json", 5, ("deleted",)),
+    ("store info", "store/data/0.parquet", 5, TABLE),
+    ("store info", "store/metadata/codes.parquet", 5, TABLE),
+    ("store verify", "store/data/0.parquet", 5, TABLE),
+    ("store verify", "store/metadata/dataset.json", 5, MAPPING),
     ("train", f"cohort/labels/{TASK}.parquet", 6, TABLE),
     ("evaluate", f"cohort/labels/{TASK}.parquet", 6, TABLE),
     ("train", "cohort/splits.parquet", 6, TABLE),
@@ -117,9 +123,10 @@ def test_a_damaged_file_is_named_in_one_sentence(
     sources.unlink()
     sources.write_text(text, "utf-8")
     damage(place / file, how)
-    assert main(arguments(command, place)) == code
+    given = arguments(command, place)
+    assert main(given) == code
     said = capsys.readouterr().err
-    assert said.startswith(f"medweave {command}: ")
+    assert said.startswith(f"medweave {given[0]}: ")
     assert said.count("\n") == 1
     assert Path(file).name in said or how == "deleted"
 

@@ -55,6 +55,20 @@ def test_a_server_gives_the_store_that_its_records_in_a_file_give(
     assert "<svg" in page.read_text("utf-8")
 
 
+def test_a_second_server_is_refused_since_its_ids_may_be_other_peoples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fhir_server() as one, fhir_server() as other:
+        one.put(*ward(1))
+        other.put(*ward(2))
+        assert take(one, tmp_path / "store", "--export", "system") == 0
+        before = events(tmp_path / "store")
+        assert take(other, tmp_path / "store", "--export", "system") == 2
+        assert "make a store for each" in capsys.readouterr().err
+        assert take(one, tmp_path / "store", "--export", "system") == 0
+        assert events(tmp_path / "store") == before
+
+
 def test_what_the_server_does_not_give_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
