@@ -15,7 +15,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import duckdb
 
@@ -24,7 +23,7 @@ from ingest.checksums import read_checksums, write_checksums
 from ingest.errors import StoreError, UsageError
 from ingest.identity import load_or_create_key
 from ingest.imaging import project_images
-from ingest.landing import LandedFile, RawZone
+from ingest.landing import LandedFile, RawZone, require_timezone
 from ingest.mapping import check_mapping, project_mapping
 from ingest.projection import create_tables, project_records
 from ingest.remote import Remote, is_url, land_images, land_records, not_fetched
@@ -69,12 +68,7 @@ def ingest(
     """
     if not sources:
         raise UsageError("nothing to ingest; name a file or a directory")
-    try:
-        ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise UsageError(
-            f"unknown time zone {timezone!r}; give an IANA name such as Europe/Berlin"
-        ) from None
+    require_timezone(timezone)
     store = store.resolve()
     zone = RawZone((raw or raw_zone_of(store)).resolve())
     old = store.with_name(f".{store.name}.old")

@@ -20,7 +20,7 @@ import pyarrow as pa
 from ingest.codes import is_known
 from ingest.errors import LimitError
 from ingest.headers import ImageHeader, acquired_at
-from ingest.landing import discover, kind_of
+from ingest.landing import discover, kind_of, require_timezone
 from ingest.limits import Caps, LimitedChild
 from ingest.projection import SUPPORTED
 from ingest.records import BATCH, TORN, open_bytes, read_document, read_records
@@ -109,7 +109,9 @@ def check(path: Path, *, timezone: str = "UTC") -> str:
 
     Raises:
         InputError: it is not there or holds no file.
+        UsageError: an unknown time zone.
     """
+    require_timezone(timezone)
     found = _Found()
     con = duckdb.connect(config={"threads": 2})
     for file, name in discover(path):

@@ -169,7 +169,7 @@ def _splits_for(
     elif splits == "store":
         path = store / "metadata" / "subject_splits.parquet"
         if not path.is_file():
-            raise StoreError(f"{path} is not there; take splits='seed' or run ingest again")
+            raise StoreError(f"{path} is not there; split anew with --seed, or run ingest again")
         known = pq.read_table(path).to_pandas()
     else:
         raise ValueError(f"splits must be 'store', 'seed' or a table; got {splits!r}")

@@ -30,11 +30,15 @@ def load_or_create_key(raw: Path, *, key: Path | None = None, public: bool = Fal
     Raises:
         UsageError: both `key` and `public`, or another key than the raw zone began with.
         InputError: the key file is missing or too short.
+        StoreError: the fingerprint is damaged.
     """
     if key is not None and public:
         raise UsageError("--key and --public exclude each other; give one")
     own, mark = raw / "key", raw / "key.sha256"
-    stated = mark.read_text("ascii").strip() if mark.is_file() else None
+    try:
+        stated = mark.read_text("ascii").strip() if mark.is_file() else None
+    except UnicodeDecodeError:
+        raise StoreError(f"{mark} is damaged; put it back, or start a new store") from None
     if key is not None:
         secret = _read_key(key)
     elif public or stated == _fingerprint(PUBLIC_KEY):

@@ -22,14 +22,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tqdm import tqdm
 
 from ingest.archives import is_zip, unpack_zip
-from ingest.errors import InputError, LimitError, MappingError, StoreError
+from ingest.errors import InputError, LimitError, MappingError, StoreError, UsageError
 from ingest.records import TORN, open_bytes, read_document
 
-__all__ = ["LandedFile", "RawZone", "discover", "kind_of"]
+__all__ = ["LandedFile", "RawZone", "discover", "kind_of", "require_timezone"]
 
 _LANDED = ("bundle", "resource", "archive")
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -126,6 +127,20 @@ def _is_fhir_xml(path: Path) -> bool:
             return b"http://hl7.org/fhir" in handle.read(_HEAD_BYTES).replace(b"\0", b"")
         except TORN:
             return False
+
+
+def require_timezone(name: str) -> None:
+    """Refuse a time zone that there isn't.
+
+    Raises:
+        UsageError: it is no IANA name.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UsageError(
+            f"unknown time zone {name!r}; give an IANA name such as Europe/Berlin"
+        ) from None
 
 
 class RawZone:

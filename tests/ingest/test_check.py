@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ingest.check import check
-from ingest.errors import InputError
+from ingest.errors import InputError, UsageError
 from tests.ingest.films import write_film
 
 MIMIC = Path(__file__).resolve().parents[2] / "../shared/data/mimic_iv_demo_fhir"
@@ -102,3 +102,9 @@ def test_mimic_is_counted_in_full() -> None:
     ):
         assert expected in page, expected
     assert "split.json:1" in page
+
+
+def test_a_time_zone_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text("{}\n", "utf-8")
+    with pytest.raises(UsageError, match="unknown time zone 'Mars'"):
+        check(tmp_path, timezone="Mars")

@@ -387,7 +387,7 @@ def test_a_place_without_a_store_or_without_splits_is_refused(tmp_path):
         build_cohort(tmp_path, [disease_task(tmp_path)], tmp_path / "cohort")
     store = write_store(tmp_path, ill_and_well(8))
     (store / "metadata" / "subject_splits.parquet").unlink()
-    with pytest.raises(StoreError, match="splits='seed' or run ingest again"):
+    with pytest.raises(StoreError, match="split anew with --seed, or run ingest again"):
         build_cohort(store, [disease_task(tmp_path)], tmp_path / "cohort")
 
 
