@@ -6,6 +6,7 @@
 Synthea bulk export. Its files are repeated, each time with new ids, until there are `--megabytes`.
 Without it, patients are simulated. Each figure is the best of `--repeats`, and every process is
 kept on the cores that its row names. Times of different machines are not comparable; ratios are.
+Over 400 lines, so that each step is read beside the ceiling that it is held against.
 """
 
 import argparse
