@@ -48,12 +48,12 @@ _QUANTITY = '{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "co
 _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept": "JSON",
     "valueQuantity": {_QUANTITY}, "valueString": "VARCHAR", "valueBoolean": "BOOLEAN",
     "valueInteger": "DOUBLE", "valueTime": "VARCHAR", "valueDateTime": "VARCHAR",
-    "valueRange": {{"low": {_QUANTITY}, "high": {_QUANTITY}}},
-    "valueRatio": {{"numerator": {_QUANTITY}, "denominator": {_QUANTITY}}},
-    "valueSampledData": {{"origin": {_QUANTITY}, "factor": "DOUBLE", "data": "VARCHAR"}},
-    "valuePeriod": {{"start": "VARCHAR", "end": "VARCHAR"}}}}"""
+    "valueRange": "JSON", "valueRatio": "JSON", "valueSampledData": "JSON", "valuePeriod": "JSON"}}"""
 
 _ATTACHMENT = '[{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}]'
+
+_SHAPES = {"quantity": _QUANTITY, "value": _VALUE}
+"""What projections take as parameters: the shape of a Quantity, and of an Observation's value."""
 
 _STUDY = """{"identifier": [{"value": "VARCHAR"}], "started": "VARCHAR",
     "series": [{"uid": "VARCHAR", "instance": [{"uid": "VARCHAR"}]}]}"""
@@ -76,7 +76,7 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE record (batch INTEGER, file VARCHAR, position BIGINT, scope VARCHAR,"
         " seq BIGINT, type VARCHAR, id VARCHAR, full_url VARCHAR, deletion BOOLEAN,"
         " updated TIMESTAMP, version BIGINT, status VARCHAR, subject_ref VARCHAR,"
-        " encounter_ref VARCHAR, modified BOOLEAN, zone VARCHAR, problem VARCHAR, skip VARCHAR)"
+        " encounter_ref VARCHAR, drug_ref VARCHAR, modified BOOLEAN, zone VARCHAR, problem VARCHAR, skip VARCHAR)"
     )
     con.execute("CREATE TABLE kept (file VARCHAR, position BIGINT, json VARCHAR)")
     con.execute("CREATE TABLE holder (file VARCHAR, position BIGINT, contained VARCHAR)")
@@ -196,7 +196,7 @@ def _project(con: duckdb.DuckDBPyConnection, names: list[str]) -> None:
     )
     for name in names:
         sql = _script(name)
-        used = {"value": _VALUE} if "$value" in sql else {}
+        used = {name: text for name, text in _SHAPES.items() if f"${name}" in sql}
         con.execute(f"INSERT INTO candidate BY NAME {sql}", used)
     always = ["Patient", *_FOR_OTHERS]
     run_script(con, "account", always=always, supported=list(SUPPORTED), study=_STUDY)

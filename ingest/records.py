@@ -195,7 +195,7 @@ def read_records(path: Path, *, wrapped: bool) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([places, texts, pa.array(flags, pa.bool_())], BATCH)
 
 
-def _cut(chunk: bytes) -> pa.Array | None:
+def _cut(chunk: bytes | bytearray) -> pa.Array | None:
     """Cut a chunk at its line ends without copying a line; None where a line needs to be looked at.
 
     The line end stays with its line: to JSON it is white space.
@@ -224,11 +224,11 @@ def _cut(chunk: bytes) -> pa.Array | None:
         return None
 
 
-def _unpack(chunk: bytes, *, wrapped: bool) -> tuple[pa.Array, list[bool]]:
+def _unpack(chunk: bytes | bytearray, *, wrapped: bool) -> tuple[pa.Array, list[bool]]:
     """Read a chunk line by line: one is a Bundle, or too long, or not UTF-8."""
     texts: list[bytes] = []
     flags: list[bool] = []
-    for line in chunk.split(b"\n"):
+    for line in bytes(chunk).split(b"\n"):
         if not line or line.isspace():
             continue
         inner = _bundle_lines(line) if not wrapped and b'"Bundle"' in line else None
@@ -252,29 +252,36 @@ def _why_torn(error: Exception) -> str:
     return f"torn: the file cannot be read on ({type(error).__name__})"
 
 
-def _read_chunks(path: Path) -> Iterator[tuple[bytes, str | None]]:
+def _read_chunks(path: Path) -> Iterator[tuple[bytes | bytearray, str | None]]:
     """Give whole lines by the chunk, and at the end of what can be read the reason why no more."""
     rest = b""
     with open_bytes(path) as handle:
         first = True
         while True:
-            chunk, damage = bytearray(), None
-            try:
-                # Part by part: a `read` of the whole chunk that breaks off gives nothing of it.
-                while len(chunk) < _CHUNK_BYTES and (part := handle.read1(_CHUNK_BYTES)):  # type: ignore[attr-defined]
-                    chunk += part
-            except TORN as error:
-                damage = _why_torn(error)
-            if first:
-                chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
-            cut = chunk.rfind(b"\n") + 1
-            if damage is None and not chunk:
-                yield rest, None
+            chunk = bytearray(len(rest) + _CHUNK_BYTES)
+            chunk[: len(rest)] = rest
+            filled, damage = len(rest), None
+            with memoryview(chunk) as room:
+                try:
+                    # Part by part: a `read` of the whole chunk that breaks off gives nothing of it.
+                    while filled < len(chunk) and (n := handle.readinto1(room[filled:])):  # type: ignore[attr-defined]
+                        filled += n
+                except TORN as error:
+                    damage = _why_torn(error)
+            ended = filled == len(rest)
+            del chunk[filled:]
+            if first and chunk.startswith(b"\xef\xbb\xbf"):
+                del chunk[:3]
+            first = False
+            if damage is None and ended:
+                yield chunk, None
                 return
-            yield rest + bytes(chunk[:cut]) if cut else b"", damage
+            cut = chunk.rfind(b"\n") + 1
+            rest = bytes(memoryview(chunk)[cut:])
+            del chunk[cut:]
+            yield chunk, damage
             if damage is not None:  # the line that it breaks off in, whole or not, is bad
                 return
-            rest = bytes(chunk[cut:]) if cut else rest + bytes(chunk)
 
 
 def _bundle_lines(line: bytes) -> list[dict[str, Any]] | None:

@@ -11,38 +11,37 @@
 -- that it was looked for in vain is not a measurement.
 WITH read AS (
     SELECT
-        *,
+        * EXCLUDE (json),
         from_json(json, '{"effectiveDateTime": "VARCHAR", "effectiveInstant": "VARCHAR", "issued": "VARCHAR",
             "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"},
-            "effectiveTiming": {"event": ["VARCHAR"]}}') AS r,
+            "effectiveTiming": {"event": ["VARCHAR"]}, "component": "JSON"}') AS r,
         from_json(json, $value) AS own,
-        from_json(json -> '$.component', '[' || $value || ']') AS component
+        status IN ('amended', 'corrected') AS changed,
+        CASE WHEN changed THEN updated_from(json, zone) END AS amended_from
     FROM resource
     WHERE type = 'Observation'
 ),
-timed AS (
+moment AS (
     SELECT
         *,
-        coalesce(
-            fhir_end(r.effectiveDateTime, zone), fhir_end(r.effectiveInstant, zone),
-            period_end(r.effectivePeriod, zone), fhir_end(r.effectiveTiming.event[-1], zone)
-        ) AS ended,
-        coalesce(
-            fhir_end(r.effectiveDateTime, zone), fhir_end(r.effectiveInstant, zone),
-            period_start(r.effectivePeriod, zone), fhir_end(r.effectiveTiming.event[1], zone)
-        ) AS started,
-        coalesce(
-            fhir_start(r.effectiveDateTime, zone), fhir_start(r.effectiveInstant, zone),
-            period_end_from(r.effectivePeriod, zone), fhir_start(r.effectiveTiming.event[-1], zone)
-        ) AS ended_from,
-        coalesce(
-            fhir_start(r.effectiveDateTime, zone), fhir_start(r.effectiveInstant, zone),
-            period_start_from(r.effectivePeriod, zone), fhir_start(r.effectiveTiming.event[1], zone)
-        ) AS started_from,
-        status IN ('amended', 'corrected') AS changed,
+        coalesce(r.effectiveDateTime, r.effectiveInstant, r.effectiveTiming.event[-1]) AS last_point,
+        coalesce(r.effectiveDateTime, r.effectiveInstant, r.effectiveTiming.event[1]) AS first_point,
         changed AND coalesce(updated, fhir_end(r.issued, zone)) IS NULL AS changed_some_time,
-        CASE WHEN changed THEN updated END AS amended,
-        CASE WHEN changed THEN updated_from(json, zone) END AS amended_from,
+        CASE WHEN changed THEN updated END AS amended
+    FROM read
+),
+dated AS (
+    SELECT
+        *,
+        coalesce(fhir_end(last_point, zone), period_end(r.effectivePeriod, zone)) AS ended,
+        coalesce(fhir_start(last_point, zone), period_end_from(r.effectivePeriod, zone)) AS ended_from,
+        coalesce(fhir_end(first_point, zone), period_start(r.effectivePeriod, zone)) AS started,
+        coalesce(fhir_start(first_point, zone), period_start_from(r.effectivePeriod, zone)) AS started_from
+    FROM moment
+),
+timed AS MATERIALIZED (
+    SELECT
+        file, position, subject_key, own, r.component AS component, started, started_from,
         CASE WHEN changed_some_time
              THEN CASE WHEN encounter_end IS NOT NULL THEN greatest(ended, encounter_end) END
              ELSE coalesce(greatest(ended, fhir_end(r.issued, zone), amended), encounter_end) END AS time,
@@ -50,14 +49,16 @@ timed AS (
              ELSE coalesce(greatest(ended_from, fhir_start(r.issued, zone), amended_from), encounter_end_from)
              END AS time_from,
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status END AS void
-    FROM read
+    FROM dated
 ),
 part AS (
     SELECT file, position, subject_key, time, time_from, started, started_from, void, own AS p, false AS nested,
-        len(coalesce(component, [])) > 0 AS has_parts FROM timed
-    UNION ALL
-    SELECT file, position, subject_key, time, time_from, started, started_from, void, unnest(component), true, false
+        json_array_length(component) > 0 AS has_parts
     FROM timed
+    UNION ALL
+    SELECT file, position, subject_key, time, time_from, started, started_from, void,
+        unnest(from_json(component, '[' || $value || ']')), true, false
+    FROM timed WHERE component IS NOT NULL
 ),
 named AS (
     SELECT
@@ -65,21 +66,24 @@ named AS (
         concept(p.code) AS c,
         concept(p.valueCodeableConcept) AS answer,
         p.valueQuantity AS q,
-        p.valueRange AS g,
-        p.valueRatio AS o
+        from_json(p.valueRange, '{"low": ' || $quantity || ', "high": ' || $quantity || '}') AS g,
+        from_json(p.valueRatio, '{"numerator": ' || $quantity || ', "denominator": ' || $quantity || '}') AS o,
+        from_json(p.valueSampledData,
+            '{"origin": ' || $quantity || ', "factor": "DOUBLE", "data": "VARCHAR"}') AS w,
+        from_json(p.valuePeriod, '{"start": "VARCHAR", "end": "VARCHAR"}') AS span
     FROM part
 ),
 valued AS (
     SELECT
         *,
         coalesce(
-            p.valueQuantity.value,
+            q.value,
             p.valueInteger,
             p.valueBoolean::INT,
             (g.low.value + g.high.value) / 2, g.low.value, g.high.value,
             o.numerator.value / nullif(o.denominator.value, 0),
-            coalesce(p.valueSampledData.origin.value, 0) + coalesce(p.valueSampledData.factor, 1) * list_avg(
-                list_transform(string_split(p.valueSampledData.data, ' '), lambda x: try_cast(x AS DOUBLE))
+            coalesce(w.origin.value, 0) + coalesce(w.factor, 1) * list_avg(
+                list_transform(string_split(w.data, ' '), lambda x: try_cast(x AS DOUBLE))
             ),
             try_cast(trim(p.valueString) AS DOUBLE)
         ) AS number,
@@ -89,8 +93,7 @@ valued AS (
                 THEN concat(g.low.value, '..', g.high.value) END,
             CASE WHEN o.numerator.value IS NOT NULL THEN concat(o.numerator.value, ':', o.denominator.value) END,
             p.valueString, p.valueDateTime, p.valueTime,
-            CASE WHEN p.valuePeriod.start IS NOT NULL OR p.valuePeriod."end" IS NOT NULL
-                THEN concat(p.valuePeriod.start, '/', p.valuePeriod."end") END
+            CASE WHEN span.start IS NOT NULL OR span."end" IS NOT NULL THEN concat(span.start, '/', span."end") END
         ) AS words,
         p.dataAbsentReason IS NOT NULL AND number IS NULL AND words IS NULL AND answer.code IS NULL AS absent
     FROM named
@@ -104,7 +107,7 @@ SELECT
     CASE WHEN number IS NOT NULL THEN coalesce(
         quantity_unit(q), quantity_unit(g.low), quantity_unit(g.high),
         quantity_unit(o.numerator) || coalesce('/' || quantity_unit(o.denominator), ''),
-        quantity_unit(p.valueSampledData.origin)
+        quantity_unit(w.origin)
     ) END AS unit,
     concat_ws(': ', c.display, answer.display) AS display,
     CASE WHEN answer.code IS NOT NULL THEN list_concat([c.code, answer.code], list_concat(c.parents, answer.parents))
@@ -112,4 +115,5 @@ SELECT
          ELSE c.parents END AS parents,
     coalesce(void, CASE WHEN c.code IS NULL THEN 'no code' END) AS skip
 FROM valued
-WHERE nested OR NOT has_parts OR number IS NOT NULL OR words IS NOT NULL OR answer.code IS NOT NULL OR absent
+WHERE nested OR NOT coalesce(has_parts, false) OR number IS NOT NULL OR words IS NOT NULL
+    OR answer.code IS NOT NULL OR absent

@@ -46,7 +46,7 @@ WHERE full_url IS NOT NULL AND problem IS NULL AND skip IS NULL AND type IS NOT 
 
 CREATE TABLE current AS
 SELECT type || '/' || id AS key, r.batch, r.file, r.position, r.scope, r.type, r.updated, r.status,
-    r.subject_ref, r.encounter_ref, r.modified, r.zone
+    r.subject_ref, r.encounter_ref, r.drug_ref, r.modified, r.zone
 FROM record r ANTI JOIN beaten b ON b.file = r.file AND b.position = r.position
 WHERE problem IS NULL AND skip IS NULL;
 

@@ -1,10 +1,9 @@
 -- What the batch's medication resources speak of: the Medication that each refers to, else its own words.
 CREATE OR REPLACE TEMP TABLE drug AS
 WITH asked AS (
-    SELECT r.file, r.position, m.c AS found, '[' || concat_ws(',',
-        r.json -> '$.medicationCodeableConcept', r.json -> '$.medicationReference') || ']' AS said
-    FROM read_resource r
-    LEFT JOIN medication m ON m.key = ref_key(r.scope, r.key, r.json ->> '$.medicationReference.reference')
+    SELECT r.file, r.position, m.c AS found, CASE WHEN m.c.code IS NULL THEN '[' || concat_ws(',',
+        json_extract(r.json, ['$.medicationCodeableConcept', '$.medicationReference'])) || ']' END AS said
+    FROM read_resource r LEFT JOIN medication m ON m.key = r.drug_key
     WHERE r.type IN ('MedicationRequest', 'MedicationAdministration', 'MedicationStatement', 'MedicationDispense')
 ),
 chosen AS (

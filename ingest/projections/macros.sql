@@ -12,26 +12,26 @@ CREATE MACRO local_time(t, zone) AS
 -- A year outside 1700 to 2399 is a stand-in ("9999-12-31": no end yet) or a slip, and no time: as an
 -- event's time it would say that the patient was followed for ever.
 CREATE MACRO fhir_instant(t, zone) AS CASE
-    WHEN left(t, 4) NOT BETWEEN '1700' AND '2399' THEN NULL
-    WHEN NOT regexp_matches(t, '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:') THEN NULL
+    WHEN NOT regexp_matches(t, '^(1[7-9]|2[0-3])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:') THEN NULL
     WHEN regexp_matches(t, '(Z|[+-][0-9]{2}:?[0-9]{2})$') THEN timezone('UTC', try_cast(t AS TIMESTAMPTZ))
     ELSE local_time(try_cast(t AS TIMESTAMP), zone)
 END;
 
+-- The midnight that a date, month or year begins with, in no zone.
+CREATE MACRO first_midnight(t) AS CASE
+    WHEN regexp_full_match(t, '(1[7-9]|2[0-3])[0-9]{2}(-[0-9]{2}){0,2}')
+    THEN try_cast(rpad(t, 10, CASE length(t) WHEN 4 THEN '-01-01' ELSE '-01' END) AS TIMESTAMP)
+END;
+
 CREATE MACRO fhir_start(t, zone) AS CASE
-    WHEN left(t, 4) NOT BETWEEN '1700' AND '2399' THEN NULL
     WHEN length(t) > 10 THEN fhir_instant(t, zone)
-    WHEN regexp_full_match(t, '[0-9]{4}(-[0-9]{2}){0,2}')
-        THEN local_time(try_cast(rpad(t, 10, CASE length(t) WHEN 4 THEN '-01-01' ELSE '-01' END) AS DATE)::TIMESTAMP, zone)
+    ELSE local_time(first_midnight(t), zone)
 END;
 
 CREATE MACRO fhir_end(t, zone) AS CASE
     WHEN length(t) > 10 THEN fhir_instant(t, zone)
-    WHEN NOT regexp_full_match(t, '[0-9]{4}(-[0-9]{2}){0,2}') THEN NULL
-    WHEN left(t, 4) NOT BETWEEN '1700' AND '2399' THEN NULL
-    WHEN length(t) = 10 THEN local_time(try_cast(t AS DATE) + INTERVAL '1 day' - INTERVAL '1 second', zone)
-    WHEN length(t) = 7 THEN local_time(try_cast(t || '-01' AS DATE) + INTERVAL '1 month' - INTERVAL '1 second', zone)
-    ELSE local_time(try_cast(t || '-01-01' AS DATE) + INTERVAL '1 year' - INTERVAL '1 second', zone)
+    ELSE local_time(first_midnight(t) + CASE length(t) WHEN 10 THEN INTERVAL '1 day'
+        WHEN 7 THEN INTERVAL '1 month' ELSE INTERVAL '1 year' END - INTERVAL '1 second', zone)
 END;
 
 -- A period's end is when all of it was known; one that is still open is known from its start.
@@ -66,9 +66,14 @@ CREATE MACRO local_urn(u) AS u LIKE 'urn:uuid:%' AND NOT (
     AND len(list_distinct(regexp_extract_all(lower(u[10:]), '[0-9a-f]'))) > 7
 );
 
--- The key `Type/id` that a reference stands for, seen from a Bundle (or file) and a resource in it.
-CREATE MACRO ref_key(from_scope, container, ref) AS CASE
+-- The key `Type/id` that a reference stands for, seen from a Bundle (or file) and a resource in it;
+-- `plain_key` where that needs no looking up. A join with `reference` for all rows is faster.
+CREATE MACRO plain_key(container, ref) AS CASE
     WHEN regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') THEN ref
     WHEN ref LIKE '#%' THEN container || ref
-    ELSE (SELECT max(x.key) FROM reference x WHERE x.scope = from_scope AND x.ref = ref)
 END;
+
+CREATE MACRO ref_key(from_scope, container, ref) AS coalesce(
+    plain_key(container, ref),
+    (SELECT max(x.key) FROM reference x WHERE x.scope = from_scope AND x.ref = ref)
+);

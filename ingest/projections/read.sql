@@ -17,22 +17,21 @@ WITH line AS (
         scope AS file_scope,
         file_order,
         position,
-        CASE WHEN NOT json_valid(text) THEN NULL WHEN wrapped THEN (text -> '$.resource')::VARCHAR
-             ELSE text END AS json,
-        CASE WHEN wrapped AND json_valid(text) THEN json_extract_string(text,
-            ['$.fullUrl', '$.method', '$.url', '$.modified', '$.problem', '$.skip', '$.order', '$.bundle']) END AS said,
-        NOT json_valid(text) AS broken
+        wrapped,
+        CASE WHEN wrapped THEN TRY(text -> '$.resource')::VARCHAR ELSE text END AS json,
+        CASE WHEN wrapped THEN TRY(json_extract_string(text, ['$.fullUrl', '$.method', '$.url', '$.modified',
+            '$.problem', '$.skip', '$.order', '$.bundle'])) END AS said
     FROM batch
 ),
 headed AS (
-    SELECT *, CASE WHEN json IS NOT NULL THEN json_extract_string(json, [
+    SELECT *, TRY(json_extract_string(json, [  -- null where that is no JSON
         '$.resourceType', '$.id', '$.meta.lastUpdated', '$.meta.versionId', '$.status',  -- 1 to 5
         '$.subject.reference', '$.patient.reference',  -- 6, 7
         '$.subject.identifier.system', '$.subject.identifier.value',  -- 8, 9
         '$.patient.identifier.system', '$.patient.identifier.value',  -- 10, 11
         '$.encounter.reference', '$.context.reference', '$.context.encounter[0].reference',  -- to 14
         '$.modifierExtension[0].url', '$.contained[0].resourceType', '$.medicationReference.reference'  -- 17
-    ]) END AS h FROM line
+    ])) AS h FROM line
 ),
 named AS (
     SELECT
@@ -72,10 +71,12 @@ SELECT
     coalesce(h[12], h[13], h[14]) AS encounter_ref,
     h[15] IS NOT NULL AS modified,
     zone,
-    json,
-    h[16] IS NOT NULL AS contains_others,
     h[17] AS drug_ref,
-    CASE WHEN broken THEN 'not JSON'
+    h[16] IS NOT NULL AS contains_others,
+    -- Of most lines no more is needed: they are not copied.
+    CASE WHEN h[16] IS NOT NULL OR h[1] IN ('Patient', 'Encounter', 'Location', 'Medication', 'Binary',
+        'DocumentReference', 'DiagnosticReport') THEN json END AS json,
+    CASE WHEN CASE WHEN wrapped THEN said IS NULL ELSE h IS NULL END THEN 'not JSON'
          WHEN said[5] IS NOT NULL THEN said[5]
          WHEN said[6] IS NOT NULL OR deletion THEN NULL
          WHEN h[1] = 'Bundle' THEN 'a Bundle that could not be unpacked'
@@ -85,7 +86,7 @@ SELECT
 FROM named;
 
 INSERT INTO record BY NAME
-SELECT $batch AS batch, * EXCLUDE (json, contains_others, drug_ref) FROM part;
+SELECT $batch AS batch, * EXCLUDE (json, contains_others) FROM part;
 
 INSERT INTO kept BY NAME
 SELECT file, position, json FROM part WHERE type IN ('Patient', 'Location', 'Medication', 'Binary');

@@ -48,17 +48,24 @@ DROP TABLE holder;
 DROP TABLE named;
 
 -- A patient that we have no resource of is a subject all the same: exports often leave Patient out.
-CREATE TABLE subject_reference AS
-SELECT r.file, r.position, CASE
-    WHEN r.type = 'Patient' THEN r.key
-    WHEN r.subject_ref IS NULL THEN NULL
-    WHEN k.key IS NULL THEN 'Patient/' || regexp_replace(r.subject_ref, '^(urn:uuid:|urn:oid:|Patient[?])', '')
-        || CASE WHEN local_urn(r.subject_ref) THEN '@' || r.scope ELSE '' END
-    WHEN contains(k.key, '#') THEN coalesce(p.known, 'Patient/' || k.key)
-    ELSE k.key
-END AS key
+CREATE TABLE directed AS
+SELECT r.* EXCLUDE (subject_ref, encounter_ref, drug_ref),
+    CASE
+        WHEN r.type = 'Patient' THEN r.key
+        WHEN r.subject_ref IS NULL THEN NULL
+        WHEN coalesce(plain_key(r.key, r.subject_ref), s.key) IS NULL
+            THEN 'Patient/' || regexp_replace(r.subject_ref, '^(urn:uuid:|urn:oid:|Patient[?])', '')
+            || CASE WHEN local_urn(r.subject_ref) THEN '@' || r.scope ELSE '' END
+        WHEN contains(coalesce(plain_key(r.key, r.subject_ref), s.key), '#')
+            THEN coalesce(p.known, 'Patient/' || coalesce(plain_key(r.key, r.subject_ref), s.key))
+        ELSE coalesce(plain_key(r.key, r.subject_ref), s.key)
+    END AS subject,
+    coalesce(plain_key(r.key, r.encounter_ref), e.key) AS encounter_key,
+    coalesce(plain_key(r.key, r.drug_ref), d.key) AS drug_key
 FROM current r
-LEFT JOIN LATERAL (SELECT ref_key(r.scope, r.key, r.subject_ref) AS key) k ON true
+LEFT JOIN reference s ON s.scope = r.scope AND s.ref = r.subject_ref
+LEFT JOIN reference e ON e.scope = r.scope AND e.ref = r.encounter_ref
+LEFT JOIN reference d ON d.scope = r.scope AND d.ref = r.drug_ref
 LEFT JOIN (
     SELECT c.key, min(i.key) AS known
     FROM (
@@ -67,4 +74,4 @@ LEFT JOIN (
         FROM contained WHERE type = 'Patient'
     ) c JOIN identifier i ON i.type = 'Patient' AND i.value = c.i.value AND i.system = c.i.system
     GROUP BY ALL
-) p ON p.key = k.key
+) p ON p.key = coalesce(plain_key(r.key, r.subject_ref), s.key)

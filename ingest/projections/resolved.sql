@@ -1,16 +1,12 @@
 -- The tables that the projections read, once subjects and merged patients are known.
 CREATE TABLE resolved AS
-SELECT r.batch, r.file, r.position, r.scope, r.type, r.key, r.status, r.modified, r.updated, r.zone,
-       coalesce(m.subject_key, s.key) AS subject_key,
-       ref_key(r.scope, r.key, r.encounter_ref) AS encounter_key
-FROM current r
-JOIN subject_reference s ON s.file = r.file AND s.position = r.position
-LEFT JOIN merged m ON m.key = s.key
+SELECT r.* EXCLUDE (subject), coalesce(m.subject_key, r.subject) AS subject_key
+FROM directed r LEFT JOIN merged m ON m.key = r.subject
 ORDER BY r.batch;
 
 DROP TABLE current;
 
-DROP TABLE subject_reference;
+DROP TABLE directed;
 
 CREATE TABLE encounter AS
 SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_from, end_as_written,
