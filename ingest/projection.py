@@ -63,32 +63,7 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
     """Create the tables that every projection (FHIR, images, mapping) fills, and our functions."""
     columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
     con.execute(f"CREATE TABLE projected ({columns})")
-    con.execute(
-        "CREATE TABLE outcome (file VARCHAR, position BIGINT, status VARCHAR, detail VARCHAR)"
-    )
-    con.execute("CREATE TABLE undated (file VARCHAR, position BIGINT, type VARCHAR)")
-    con.execute(
-        "CREATE TABLE imaging_study (subject_key VARCHAR, study_uid VARCHAR, series_uids VARCHAR[],"
-        " sop_uids VARCHAR[], accessions VARCHAR[], available TIMESTAMP, occurred TIMESTAMP)"
-    )
-    con.execute("CREATE TABLE patient_identifier (subject_key VARCHAR, value VARCHAR)")
-    con.execute(
-        "CREATE TABLE record (batch INTEGER, file VARCHAR, position BIGINT, scope VARCHAR,"
-        " seq BIGINT, type VARCHAR, id VARCHAR, full_url VARCHAR, deletion BOOLEAN,"
-        " updated TIMESTAMP, version BIGINT, status VARCHAR, subject_ref VARCHAR,"
-        " encounter_ref VARCHAR, drug_ref VARCHAR, modified BOOLEAN, zone VARCHAR, problem VARCHAR, skip VARCHAR)"
-    )
-    con.execute("CREATE TABLE kept (file VARCHAR, position BIGINT, json VARCHAR)")
-    con.execute("CREATE TABLE holder (file VARCHAR, position BIGINT, contained VARCHAR)")
-    con.execute(
-        "CREATE TABLE stay (file VARCHAR, position BIGINT,"
-        ' period STRUCT("start" VARCHAR, "end" VARCHAR), disposition VARCHAR)'
-    )
-    con.execute(
-        "CREATE TABLE named (file VARCHAR, position BIGINT,"
-        " i STRUCT(system VARCHAR, value VARCHAR))"
-    )
-    con.execute("CREATE TABLE cited_reference (scope VARCHAR, ref VARCHAR)")
+    run_script(con, "tables")
     con.create_function(
         "concept",
         _concepts,
@@ -105,10 +80,7 @@ def create_tables(con: duckdb.DuckDBPyConnection) -> None:
         type="arrow",
         null_handling="special",
     )
-    # The table that `ref_key` looks into must be there before the macro is.
-    con.execute("CREATE TABLE reference (scope VARCHAR, ref VARCHAR, key VARCHAR)")
-    con.execute(_script("macros"))
-    con.execute("DROP TABLE reference")
+    run_script(con, "macros")
 
 
 def project_records(
@@ -199,7 +171,9 @@ def _project(con: duckdb.DuckDBPyConnection, names: list[str]) -> None:
         used = {name: text for name, text in _SHAPES.items() if f"${name}" in sql}
         con.execute(f"INSERT INTO candidate BY NAME {sql}", used)
     always = ["Patient", *_FOR_OTHERS]
-    run_script(con, "account", always=always, supported=list(SUPPORTED), study=_STUDY)
+    run_script(
+        con, "account", present=names, always=always, supported=list(SUPPORTED), study=_STUDY
+    )
     refuse_invalid(con, most=_MOST_VALIDATED)
     con.execute("INSERT INTO outcome SELECT * FROM judged")
 

@@ -255,10 +255,12 @@ def _why_torn(error: Exception) -> str:
 def _read_chunks(path: Path) -> Iterator[tuple[bytes | bytearray, str | None]]:
     """Give whole lines by the chunk, and at the end of what can be read the reason why no more."""
     rest = b""
+    packed = path.name.lower().endswith(".gz")
+    most = _CHUNK_BYTES if packed else min(_CHUNK_BYTES, path.stat().st_size + 1)
     with open_bytes(path) as handle:
         first = True
         while True:
-            chunk = bytearray(len(rest) + _CHUNK_BYTES)
+            chunk = bytearray(len(rest) + most)
             chunk[: len(rest)] = rest
             filled, damage = len(rest), None
             with memoryview(chunk) as room:

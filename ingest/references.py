@@ -16,6 +16,8 @@ first, and of it alone where its UUIDs are counted from 1: see read.sql), a cont
 conditional `Type?identifier=system|value`, or a logical one (`identifier` in place of `reference`).
 """
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -28,18 +30,38 @@ __all__ = ["SQL", "resolve", "run_script"]
 SQL = Path(__file__).parent / "projections"
 """Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
 
+_NEEDS = re.compile(r"^-- needs: (.*)$", re.MULTILINE)
+
 
 def resolve(con: duckdb.DuckDBPyConnection) -> None:
     """Build the tables that the projections read, from `current` (the newest of each resource)."""
-    run_script(con, "references")
+    rows = con.execute(
+        "SELECT DISTINCT type FROM current UNION ALL"
+        " SELECT 'contained' WHERE EXISTS (FROM holder) UNION ALL"
+        " SELECT 'cited' WHERE EXISTS (FROM cited_reference)"
+    ).fetchall()
+    present = {kind for (kind,) in rows}
+    run_script(con, "references", present=present)
     _merge_patients(con)
-    run_script(con, "resolved", died=sorted(DIED))
+    run_script(con, "resolved", present=present, died=sorted(DIED))
 
 
-def run_script(con: duckdb.DuckDBPyConnection, name: str, **values: object) -> None:
-    """Run a script's statements one by one, each with the parameters that it names."""
+def run_script(
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    *,
+    present: Collection[str] | None = None,
+    **values: object,
+) -> None:
+    """Run a script's statements one by one, each with the parameters that it names.
+
+    A statement that says `-- needs: TYPE …` is left out where none of these types is `present`:
+    of one patient's few records, planning what finds nothing would take most of the time.
+    """
     for statement in (SQL / f"{name}.sql").read_text("utf-8").split(";\n"):
-        con.execute(statement, {k: v for k, v in values.items() if f"${k}" in statement})
+        needs = _NEEDS.search(statement)
+        if present is None or needs is None or not set(needs[1].split()).isdisjoint(present):
+            con.execute(statement, {k: v for k, v in values.items() if f"${k}" in statement})
 
 
 def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:

@@ -24,29 +24,43 @@ WITH read AS (
 moment AS (
     SELECT
         *,
-        coalesce(r.effectiveDateTime, r.effectiveInstant, r.effectiveTiming.event[-1]) AS last_point,
-        coalesce(r.effectiveDateTime, r.effectiveInstant, r.effectiveTiming.event[1]) AS first_point,
-        changed AND coalesce(updated, fhir_end(r.issued, zone)) IS NULL AS changed_some_time,
+        r.effectivePeriod.start AS begin,
+        r.effectivePeriod."end" AS finish,
+        coalesce(r.effectiveDateTime, r.effectiveInstant, r.effectiveTiming.event[-1]) AS point,
+        r.effectiveTiming.event[1] AS first_point,
         CASE WHEN changed THEN updated END AS amended
     FROM read
+),
+-- The first and the last moment of each date.
+spanned AS (
+    SELECT
+        *,
+        fhir_start(point, zone) AS point_from, fhir_end(point, zone) AS point_to,
+        fhir_start(begin, zone) AS begin_from, fhir_end(begin, zone) AS begin_to,
+        fhir_start(finish, zone) AS finish_from, fhir_end(finish, zone) AS finish_to,
+        fhir_start(r.issued, zone) AS issued_from, fhir_end(r.issued, zone) AS issued_to,
+        CASE WHEN first_point IS NOT NULL THEN fhir_start(first_point, zone) END AS first_from,
+        CASE WHEN first_point IS NOT NULL THEN fhir_end(first_point, zone) END AS first_to
+    FROM moment
 ),
 dated AS (
     SELECT
         *,
-        coalesce(fhir_end(last_point, zone), period_end(r.effectivePeriod, zone)) AS ended,
-        coalesce(fhir_start(last_point, zone), period_end_from(r.effectivePeriod, zone)) AS ended_from,
-        coalesce(fhir_end(first_point, zone), period_start(r.effectivePeriod, zone)) AS started,
-        coalesce(fhir_start(first_point, zone), period_start_from(r.effectivePeriod, zone)) AS started_from
-    FROM moment
+        changed AND coalesce(updated, issued_to) IS NULL AS changed_some_time,
+        coalesce(point_to, finish_to, begin_to) AS ended,
+        coalesce(point_from, greatest(begin_from, finish_from)) AS ended_from,
+        coalesce(first_to, point_to, least(begin_to, finish_to), finish_to) AS started,
+        coalesce(first_from, point_from, least(begin_from, finish_from)) AS started_from
+    FROM spanned
 ),
 timed AS MATERIALIZED (
     SELECT
         file, position, subject_key, own, r.component AS component, started, started_from,
         CASE WHEN changed_some_time
              THEN CASE WHEN encounter_end IS NOT NULL THEN greatest(ended, encounter_end) END
-             ELSE coalesce(greatest(ended, fhir_end(r.issued, zone), amended), encounter_end) END AS time,
+             ELSE coalesce(greatest(ended, issued_to, amended), encounter_end) END AS time,
         CASE WHEN changed_some_time THEN greatest(ended_from, encounter_end_from)
-             ELSE coalesce(greatest(ended_from, fhir_start(r.issued, zone), amended_from), encounter_end_from)
+             ELSE coalesce(greatest(ended_from, issued_from, amended_from), encounter_end_from)
              END AS time_from,
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status END AS void
     FROM dated

@@ -53,6 +53,7 @@ FROM candidate c JOIN read_resource r ON r.file = c.file AND r.position = c.posi
 WHERE c.skip IS NULL AND c.code IS NOT NULL AND c.time IS NULL AND NOT starts_with(c.code, 'GENDER//')
     AND c.code NOT LIKE 'TRANSFER//%' AND c.subject_key LIKE 'Patient/%';
 
+-- needs: ImagingStudy
 INSERT INTO imaging_study
 WITH read AS (
     SELECT *, from_json(json, $study) AS r FROM resource

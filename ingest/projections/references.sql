@@ -1,5 +1,6 @@
 -- What references stand for; see ingest/references.py for the tables and the forms of a reference.
-CREATE TABLE contained AS
+-- needs: contained
+INSERT INTO contained
 SELECT scope, zone, key || '#' || (held ->> '$.id') AS key,
        held ->> '$.resourceType' AS type, held::VARCHAR AS json
 FROM (
@@ -13,7 +14,8 @@ SELECT DISTINCT c.type, c.key, n.i.system AS system, n.i.value AS value
 FROM named n JOIN current c ON c.file = n.file AND c.position = n.position
 WHERE n.i.value IS NOT NULL;
 
-CREATE TABLE reference AS
+-- needs: cited
+INSERT INTO reference
 WITH cited AS (
     SELECT DISTINCT scope, ref,
         regexp_replace(ref, '/_history/[^/]*$', '') AS bare,

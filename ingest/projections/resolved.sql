@@ -8,7 +8,8 @@ DROP TABLE current;
 
 DROP TABLE directed;
 
-CREATE TABLE encounter AS
+-- needs: Encounter
+INSERT INTO encounter BY NAME
 SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_from, end_as_written,
        NOT open AND (upper(disposition) IN (SELECT unnest($died))
            OR upper(regexp_extract(disposition, '//(.*)$', 1)) IN (SELECT unnest($died))) AS died
@@ -33,12 +34,14 @@ FROM resolved r LEFT JOIN encounter e ON e.key = r.encounter_key;
 CREATE VIEW kept_resource AS
 SELECT r.*, k.json FROM placed r JOIN kept k ON k.file = r.file AND k.position = r.position;
 
-CREATE TABLE location AS
+-- needs: Location contained
+INSERT INTO location
 SELECT key, coalesce(json ->> '$.name', json ->> '$.description') AS name FROM kept_resource WHERE type = 'Location'
 UNION ALL
 SELECT key, coalesce(json ->> '$.name', json ->> '$.description') FROM contained WHERE type = 'Location';
 
-CREATE TABLE medication AS
+-- needs: Medication contained
+INSERT INTO medication
 WITH each AS (
     SELECT scope, key, json FROM kept_resource WHERE type = 'Medication'
     UNION ALL
@@ -70,7 +73,8 @@ UNION ALL
 SELECT key, c FROM whole
 WHERE coded OR key NOT IN (SELECT key FROM parts WHERE c.code IS NOT NULL);
 
-CREATE TABLE attached_bytes AS
+-- needs: Binary contained
+INSERT INTO attached_bytes
 SELECT key, json ->> '$.contentType' AS mime, json ->> '$.data' AS data FROM kept_resource WHERE type = 'Binary'
 UNION ALL
 SELECT key, json ->> '$.contentType', json ->> '$.data' FROM contained WHERE type = 'Binary';
