@@ -45,6 +45,10 @@ class Caps:
     decoded_bytes: int = 2 * 2**30
     """All frames, samples and bits, and what a deflated file may inflate to."""
 
+    volume_bytes: int = 8 * 2**30
+    """A volume made of many files, which is written slice by slice; 2,000 slices of 1024 x 1024
+    at 16 bits are half of it."""
+
     memory_bytes: int = 3 * 2**30
     """Address space of the child."""
 
@@ -52,9 +56,9 @@ class Caps:
     """Time for one call."""
 
     def __post_init__(self) -> None:
-        for name in ("file_bytes", "pixels", "decoded_bytes", "memory_bytes", "seconds"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive; got {name}={getattr(self, name)}")
+        for name, value in vars(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive; got {name}={value}")
 
     def check_file(self, path: Path) -> None:
         """Refuse a file that is too large to read.
@@ -124,6 +128,12 @@ class LimitedChild:
         if "limit" in told:
             raise LimitError(told["limit"])
         return told["result"], content
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process, or None where none is alive: the next call starts one."""
+        process = self._process
+        return None if process is None or process.poll() is not None else process.pid
 
     def close(self) -> None:
         """End the child; safe to call twice."""

@@ -1,5 +1,6 @@
 """The application: FastAPI with the page mounted, health and readiness, behind the guard."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -18,7 +19,8 @@ from serve.guard import Guard, check_address, close_gradio_files, is_loopback, l
 from serve.page import build_page
 from serve.page_theme import CSS, HEAD_JS, page_theme
 from serve.predictor import Predictor
-from serve.upload import UploadLimits
+from serve.ready import ReadyChild
+from serve.upload import UploadLimits, child_caps
 
 __all__ = ["build_app", "serve"]
 
@@ -116,8 +118,13 @@ def serve(
     # uvicorn hands SIGTERM on once it has stopped: as an exception, so that uploads are deleted.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _leave)
-    predictor = Predictor(run, store)
-    with tempfile.TemporaryDirectory(prefix="medweave-page-") as uploads:
+    child = ReadyChild(child_caps(UploadLimits()))
+    predictor = Predictor(run, store, ready=child)
+    child.prepare()
+    with (
+        contextlib.closing(child),
+        tempfile.TemporaryDirectory(prefix="medweave-page-") as uploads,
+    ):
         app = build_app(
             predictor, Path(uploads).resolve(), auth=auth, loopback_only=is_loopback(host)
         )

@@ -38,7 +38,8 @@ from serve.prediction import (
     TaskInfo,
     TaskRisk,
 )
-from serve.upload import Uploaded, UploadError, UploadLimits, uploaded_store
+from serve.ready import ReadyChild
+from serve.upload import Uploaded, UploadError, UploadLimits, child_caps, uploaded_store
 
 __all__ = ["Predictor"]
 
@@ -55,13 +56,16 @@ ROWS_AT_ONCE = 512
 class Predictor:
     """Answer for one run, with patients from one store (or none: uploads only).
 
+    `ready` is where the children come from that read uploads; without it, each starts when needed.
+
     Raises:
         RunError: the run is missing, damaged or was changed since it was sealed.
         StoreError: the store is missing or damaged.
     """
 
-    def __init__(self, run: Path, store: Path | None = None):
+    def __init__(self, run: Path, store: Path | None = None, *, ready: ReadyChild | None = None):
         self.run = run
+        self._ready = ready
         self.store = store
         # Tokens are kept where training keeps them: beside the store, since they are made of it.
         self.served = ServedRun(run, cache=token_cache(store) if store is not None else None)
@@ -160,7 +164,10 @@ class Predictor:
             LimitError: over a cap on files, bytes, memory or time.
         """
         task_files = [self._task_file(task.name) for task in self.tasks]
-        store = uploaded_store(files, limits, timezone=timezone, tasks=task_files)
+        limits = limits or UploadLimits()
+        fits = self._ready is not None and self._ready.caps == child_caps(limits)
+        ready = self._ready if fits else None
+        store = uploaded_store(files, limits, timezone=timezone, tasks=task_files, ready=ready)
         with store as uploaded, self._lock, tokens_in_memory():
             records = RecordStore(uploaded.store)
             known = _known(records)

@@ -24,10 +24,18 @@ import pyarrow.parquet as pq
 from fusion.run import read_json
 from ingest.build import ingest, raw_zone_of
 from ingest.errors import InputError, LimitError, StoreError
-from ingest.limits import Caps, LimitedChild
+from ingest.limits import Caps
 from ingest.store import RecordStore
+from serve.ready import ReadyChild
 
-__all__ = ["UploadError", "UploadLimits", "Uploaded", "ingest_upload", "uploaded_store"]
+__all__ = [
+    "UploadError",
+    "UploadLimits",
+    "Uploaded",
+    "child_caps",
+    "ingest_upload",
+    "uploaded_store",
+]
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 KINDS = frozenset({".json", ".ndjson", ".dcm", *PICTURES})
@@ -95,6 +103,7 @@ def uploaded_store(
     *,
     timezone: str = "UTC",
     tasks: Sequence[Path] = (),
+    ready: ReadyChild | None = None,
 ) -> Iterator[Uploaded]:
     """Ingest one patient's files into a store that exists as long as the context.
 
@@ -103,6 +112,7 @@ def uploaded_store(
         limits: caps on the upload.
         timezone: of times that carry no zone.
         tasks: task files: the latest time at which one of them asks dates what has no date.
+        ready: where to take the child process from; its caps then hold.
 
     Raises:
         UploadError: no file of a kind that is read, no patient, or several.
@@ -117,8 +127,7 @@ def uploaded_store(
         for number, file in enumerate(files, 1):
             # A name that no identifier in the record can equal.
             shutil.copyfile(file, incoming / f"uploaded-file-{number}{file.suffix.lower()}")
-        caps = Caps(memory_bytes=limits.memory_bytes, seconds=limits.seconds)
-        with LimitedChild("serve.upload:ingest_upload", caps) as child:
+        with (ready or ReadyChild(child_caps(limits))).lend() as child:
             told, _ = child.call(
                 place=str(place),
                 written_bytes=limits.written_bytes,
@@ -126,6 +135,11 @@ def uploaded_store(
                 tasks=[str(task) for task in tasks],
             )
         yield _uploaded(place / "store", told)
+
+
+def child_caps(limits: UploadLimits) -> Caps:
+    """Give what the child of an upload may take."""
+    return Caps(memory_bytes=limits.memory_bytes, seconds=limits.seconds)
 
 
 def ingest_upload(
@@ -157,8 +171,10 @@ def _date_pictures(incoming: Path, store: Path, tasks: Sequence[Path]) -> list[s
     None where the patient is not one, or nothing of that one is dated.
     """
     pictures = [file for file in sorted(incoming.iterdir()) if file.suffix in PICTURES]
+    if not pictures:
+        return []
     last = RecordStore(store).events().aggregate("subject_id, max(time)", "subject_id").fetchall()
-    if not pictures or len(last) != 1 or last[0][1] is None:
+    if len(last) != 1 or last[0][1] is None:
         return []
     # Here, for ACES takes seconds to import and most uploads bring no picture.
     from ingest.cohort import prediction_times

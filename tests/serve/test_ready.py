@@ -1,0 +1,59 @@
+"""A child that is ready for the next upload: one each, and never one that has seen a patient."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from serve.ready import ReadyChild
+from serve.upload import UploadLimits, child_caps, uploaded_store
+from tests.serve.test_upload import bundle, patient, weight
+
+
+def test_each_upload_has_a_child_of_its_own_and_the_next_one_is_made_ready(tmp_path: Path) -> None:
+    file = bundle(tmp_path, patient("a"), weight("w", "a", 71.5))
+    pids = []
+    with contextlib.closing(ReadyChild(child_caps(UploadLimits()))) as ready:
+        ready.prepare()
+        for _ in range(2):
+            assert ready.wait(60)
+            with ready.lend() as child:
+                pids.append(child.pid)
+            with uploaded_store([file], ready=ready) as uploaded:
+                assert uploaded.quarantined == 0
+        assert None not in pids
+        assert len(set(pids)) == 2
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 0)
+                raise AssertionError("a child outlived its upload")
+
+
+def test_a_child_that_died_while_it_waited_costs_nobody_an_upload(tmp_path: Path) -> None:
+    file = bundle(tmp_path, patient("a"), weight("w", "a", 71.5))
+    with contextlib.closing(ReadyChild(child_caps(UploadLimits()))) as ready:
+        ready.prepare()
+        assert ready.wait(60)
+        assert ready._ready is not None
+        os.kill(ready._ready.pid or 0, signal.SIGKILL)
+        assert ready._ready._process is not None
+        ready._ready._process.wait()
+        with uploaded_store([file], ready=ready) as uploaded:
+            assert uploaded.quarantined == 0
+
+
+def test_what_is_lent_without_preparing_starts_nothing_in_the_background() -> None:
+    ready = ReadyChild(child_caps(UploadLimits()))
+    with ready.lend() as child:
+        assert child.pid is None
+    assert not ready.wait(1)
+
+
+def test_after_closing_no_child_is_made() -> None:
+    ready = ReadyChild(child_caps(UploadLimits()))
+    ready.prepare()
+    ready.close()
+    ready.wait(60)
+    assert ready._ready is None
+    ready.prepare()
+    assert not ready.wait(60)
