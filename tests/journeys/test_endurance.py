@@ -73,10 +73,10 @@ def test_an_ingest_that_was_killed_gives_the_same_store_when_run_again(
 
 
 @pytest.mark.slow
-def test_an_ingest_that_was_killed_thirty_times_gives_the_same_store(
+def test_an_ingest_that_was_killed_fifty_times_gives_the_same_store(
     hospital: Hospital, tmp_path: Path
 ) -> None:
-    kill_and_go_on(hospital, tmp_path, kills=30)
+    kill_and_go_on(hospital, tmp_path, kills=50)
 
 
 @pytest.mark.slow

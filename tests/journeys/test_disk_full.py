@@ -1,0 +1,84 @@
+"""A disk that is really full: one sentence, the old store stands, and with room it goes on.
+
+On a small file system of its own (tmpfs), which only root may mount; skipped where it can't be had.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hospital import Hospital, medweave
+from tests.journeys.test_endurance import content_hash, ingest_words
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("a small file system can't be mounted here: " + done.stderr.strip()[:80])
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def resize(disk: Path, kilobytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(disk)], check=True)
+
+
+def used(disk: Path) -> int:
+    return -(-shutil.disk_usage(disk).used // 1024)
+
+
+def refused(words: list[str]) -> str:
+    done = medweave(*words, code=3)
+    [line] = done.stderr.strip().splitlines()[-1:]
+    assert "Traceback" not in done.stderr
+    assert "No space left" in line, done.stderr
+    return line
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_with_room_the_same_store_comes_of_it(
+    hospital: Hospital, disk: Path
+) -> None:
+    """Full at once, while it lands, while it decodes, while it writes."""
+    words = ingest_words(hospital, disk / "store")
+    medweave(*words)
+    whole, size = content_hash(disk / "store"), used(disk)
+    for share in (0.02, 0.3, 0.6, 0.9):
+        shutil.rmtree(disk / "store")
+        shutil.rmtree(disk / "store.raw")
+        resize(disk, max(8, int(size * share)))
+        refused(words)
+        assert not (disk / "store").exists()
+        resize(disk, 64 * 1024)
+        medweave(*words)
+        assert content_hash(disk / "store") == whole
+        assert sorted(path.name for path in disk.iterdir()) == ["store", "store.raw"]
+
+
+def test_what_was_there_stands_when_an_addition_finds_no_room(
+    hospital: Hospital, disk: Path, tmp_path: Path
+) -> None:
+    words = ingest_words(hospital, disk / "store")
+    records = [word for word in words if not word.endswith("dicom")]
+    medweave(*records)
+    before = content_hash(disk / "store")
+    resize(disk, used(disk) + 64)
+    refused(words)
+    assert content_hash(disk / "store") == before
+    medweave("store", "verify", disk / "store")
+    resize(disk, 64 * 1024)
+    medweave(*words)
+    whole = ingest_words(hospital, tmp_path / "whole")
+    medweave(*whole)
+    assert content_hash(disk / "store") == content_hash(tmp_path / "whole")
