@@ -33,7 +33,7 @@ _STYLE = """
 :root { --ink:#22303c; --soft:#5b6875; --line:#dfe4e9; --blue:#1f5fa8; --wash:#eef4fb; }
 * { box-sizing:border-box; }
 body { font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;
-  color:var(--ink); background:#fff; max-width:1080px; margin:0 auto; padding:24px 20px 60px; }
+  color:var(--ink); background:#fff; max-width:1180px; margin:0 auto; padding:24px 20px 60px; }
 h1 { font-size:26px; margin:0 0 4px; } h2 { font-size:21px; margin:40px 0 8px;
   border-top:2px solid var(--line); padding-top:20px; } h3 { font-size:16px; margin:26px 0 6px; }
 p, li { max-width:76ch; } .soft { color:var(--soft); }
@@ -42,9 +42,9 @@ p, li { max-width:76ch; } .soft { color:var(--soft); }
 .key div b { display:block; font-size:22px; font-variant-numeric:tabular-nums; }
 .key div span { color:var(--soft); font-size:13px; }
 .scroll { overflow-x:auto; }
-table { border-collapse:collapse; font-size:13.5px; font-variant-numeric:tabular-nums; }
+table { border-collapse:collapse; font-size:13px; font-variant-numeric:tabular-nums; }
 p.caption { color:var(--soft); font-size:13.5px; margin:14px 0 4px; max-width:96ch; }
-th, td { padding:5px 12px 5px 0; text-align:right; border-bottom:1px solid var(--line);
+th, td { padding:5px 9px 5px 0; text-align:right; border-bottom:1px solid var(--line);
   white-space:nowrap; vertical-align:top; }
 th:first-child, td:first-child { text-align:left; padding-left:8px; }
 td small { display:block; color:var(--soft); font-size:11.5px; }
