@@ -9,7 +9,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,9 @@ import duckdb
 import pyarrow as pa
 
 from ingest.codes import is_known
-from ingest.errors import LimitError
 from ingest.headers import ImageHeader, acquired_at
-from ingest.landing import discover, kind_of, require_timezone
-from ingest.limits import Caps, LimitedChild
+from ingest.image_store import ImageStore
+from ingest.landing import LandedFile, discover, kind_of, require_timezone
 from ingest.projection import SUPPORTED
 from ingest.records import BATCH, TORN, open_bytes, read_document, read_records
 
@@ -217,20 +216,18 @@ def _keep_names(con: duckdb.DuckDBPyConnection, found: _Found) -> None:
 def _check_images(sample: list[tuple[Path, str, str]], found: _Found, timezone: str) -> None:
     if not sample:
         return
-    caps = Caps()
-    with LimitedChild("ingest.pixels:describe_image", caps) as child:
-        for file, name, kind in sample:
-            try:
-                told, _ = child.call(path=str(file), decode=False, caps=asdict(caps))
-            except (LimitError, OSError) as error:
-                found.fates[f"over a limit: {error}"] += 1
-                continue
-            reason = told.get("skipped") or told.get("quarantined")
-            if reason is None:
-                header = ImageHeader(**told["header"])
-                reason = _join(header, name, kind, found)
+    files = [
+        LandedFile(id="", path=file, name=name, kind=kind, size=file.stat().st_size, sha256="")
+        for file, name, kind in sample
+    ]
+    with ImageStore(None) as store:
+        for file, header in store.describe(files):
+            if isinstance(header, ImageHeader):
+                reason = _join(header, file.name, file.kind, found)
                 moment = acquired_at(header, timezone)
                 found.span(_day(moment), _day(moment))
+            else:
+                _, reason = header
             found.fates[reason] += 1
 
 

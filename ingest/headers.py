@@ -17,7 +17,19 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
-__all__ = ["ImageHeader", "acquired_at", "object_kind", "read_header"]
+from ingest.planes import Plane
+from ingest.positioning import find_laterality, find_view
+
+__all__ = [
+    "ImageHeader",
+    "acquired_at",
+    "header_from_json",
+    "header_to_json",
+    "object_kind",
+    "read_header",
+    "read_text",
+    "read_whole",
+]
 
 _NO_PICTURE_MODALITIES = re.compile(
     "AU|DOC|ECG|EPS|FID|HD|IO|KO|M3D|OAM|PLAN|PR|REG|RESP|RT[A-Z]+|RWV|SEG|SMR|SR|STAIN|TEXTUREMAP"
@@ -32,8 +44,12 @@ _NO_PICTURE_CLASSES = (
     ("REG", r"Registration|Fiducials"),
     ("DOC", r"Encapsulated"),
     ("WAVEFORM", r"Waveform|ECG"),
+    ("PALETTE", r"Color Palette"),
     ("RAW", r"Raw Data|Real World Value|Surface|Tractography|Stereometric|Measurements"),
 )
+
+
+_DIRECTORY = Tag("DirectoryRecordSequence")  # a DICOMDIR lists other files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +87,18 @@ class ImageHeader:
     utc_offset: str = ""
     """Timezone Offset From UTC, such as +0100."""
 
+    planes: tuple[Plane, ...] = ()
+    """Where each frame lies, of an object that may be part of a volume; else empty."""
+
 
 def object_kind(header: Dataset) -> str | None:
     """Say of what kind an object is that is no picture (`SR`, `SEG`, `RTDOSE`); None for pictures.
 
     Segmentations and dose grids have pixels, but those are labels and grays, not brightness.
     """
-    return _kind_of(_text(header, "Modality").upper(), _text(header, "SOPClassUID"))
+    if header.get_item(_DIRECTORY) is not None:
+        return "DIRECTORY"
+    return _kind_of(read_text(header, "Modality").upper(), read_text(header, "SOPClassUID"))
 
 
 @lru_cache(maxsize=1024)
@@ -90,22 +111,43 @@ def _kind_of(modality: str, sop_class: str) -> str | None:
 
 def read_header(header: Dataset) -> ImageHeader:
     """Take the fields that we use; a field that cannot be read counts as not there."""
-    laterality = _text(header, "ImageLaterality") or _text(header, "Laterality")
     return ImageHeader(
-        modality=_code_string(_text(header, "Modality")),
-        view=_code_string(_text(header, "ViewPosition")),
-        laterality=laterality if laterality in ("R", "L", "B") else "",
-        rows=_whole(header, "Rows"),
-        columns=_whole(header, "Columns"),
+        modality=_code_string(read_text(header, "Modality")),
+        view=find_view(header, _code_string(read_text(header, "ViewPosition"))),
+        laterality=find_laterality(
+            header, read_text(header, "ImageLaterality"), read_text(header, "Laterality")
+        ),
+        rows=read_whole(header, "Rows"),
+        columns=read_whole(header, "Columns"),
         spacing_mm=_spacing(header),
-        study_uid=_text(header, "StudyInstanceUID"),
-        series_uid=_text(header, "SeriesInstanceUID"),
-        sop_uid=_text(header, "SOPInstanceUID"),
-        accession=_text(header, "AccessionNumber"),
-        patient_id=_text(header, "PatientID"),
+        study_uid=read_text(header, "StudyInstanceUID"),
+        series_uid=read_text(header, "SeriesInstanceUID"),
+        sop_uid=read_text(header, "SOPInstanceUID"),
+        accession=read_text(header, "AccessionNumber"),
+        patient_id=read_text(header, "PatientID"),
         taken=tuple(_taken(header)),
-        utc_offset=_text(header, "TimezoneOffsetFromUTC"),
+        utc_offset=read_text(header, "TimezoneOffsetFromUTC"),
     )
+
+
+def header_to_json(header: ImageHeader) -> dict[str, Any]:
+    """Give what JSON can carry; `header_from_json` makes a header of it again."""
+    told = {**vars(header)}
+    if header.planes:
+        names = Plane.__slots__
+        told["planes"] = [{name: getattr(p, name) for name in names} for p in header.planes]
+    return told
+
+
+def header_from_json(told: dict[str, Any]) -> ImageHeader:
+    """Make a header of what `header_to_json` gave and JSON carried."""
+    spacing = told["spacing_mm"]
+    planes = tuple(
+        Plane(**{name: tuple(v) if isinstance(v, list) else v for name, v in plane.items()})
+        for plane in told["planes"]
+    )
+    fixed = {"spacing_mm": spacing and tuple(spacing), "taken": tuple(told["taken"])}
+    return ImageHeader(**{**told, **fixed, "planes": planes})
 
 
 def acquired_at(header: ImageHeader, site: str) -> datetime | None:
@@ -128,10 +170,10 @@ def acquired_at(header: ImageHeader, site: str) -> datetime | None:
 
 
 def _taken(header: Dataset) -> list[str]:
-    found = [_text(header, "AcquisitionDateTime")]
+    found = [read_text(header, "AcquisitionDateTime")]
     for event in ("Acquisition", "Content", "Series", "Study"):
-        date = _text(header, f"{event}Date").replace(".", "")  # ACR-NEMA wrote 1997.04.24
-        time = _text(header, f"{event}Time").replace(":", "")
+        date = read_text(header, f"{event}Date").replace(".", "")  # ACR-NEMA wrote 1997.04.24
+        time = read_text(header, f"{event}Time").replace(":", "")
         if date:
             found.append(date + time if len(date) == 8 else date)
     return [text for text in found if text]
@@ -189,7 +231,7 @@ def _spacing(header: Dataset) -> tuple[float, float] | None:
     return None
 
 
-def _text(header: Dataset, keyword: str) -> str:
+def read_text(header: Dataset, keyword: str) -> str:
     """Read a text; of several, the first.
 
     Plain ASCII is taken from the raw element: pydicom's conversion checks and wraps each value,
@@ -219,10 +261,13 @@ def _tag(keyword: str) -> BaseTag:
     return Tag(keyword)
 
 
-def _whole(header: Dataset, keyword: str) -> int:
+def read_whole(header: Dataset, keyword: str) -> int:
+    """Read a whole number; 0 where there is none."""
     raw = header.get_item(_tag(keyword))
     if isinstance(raw, RawDataElement) and raw.VR == "US" and len(raw.value or b"") == 2:
         return int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
+    if raw is None:
+        return 0
     try:
         return max(0, int(header.get(keyword) or 0))
     except (TypeError, ValueError):

@@ -1,53 +1,44 @@
 """Turn a DICOM, PNG or JPEG file into one 8-bit grey picture, or say why it is none.
 
-Brightness follows the standard's pipeline (PS3.3 C.11, PS3.4 N.2): stored values, modality LUT or
-rescale, VOI LUT or window, Photometric Interpretation; so that bone is bright in every film,
-whatever the maker. Where no window is given, the 0.5th to 99.5th percentile is the window, because
-one dead pixel or a lead marker would take the whole range otherwise.
-
 A picture's long side is at most 512 pixels: image encoders take 224 to 380, a heat map wants some
 more, and a store of a million films then takes 100 GB, not 20 TB. Pixel spacing goes into the PNG
-(pHYs), for the picture's own pixels.
+(pHYs), for the picture's own pixels. Of several frames the middle one is shown.
+
+`read_images` is what the limited child runs: many files a call, since a call costs more than
+reading a header; each file has its own answer, and what refuses one leaves the others be.
 """
 
 import io
 import warnings
-import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import pydicom
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageOps
 from pydicom import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, UID_dictionary
+from pydicom.uid import UID, UID_dictionary
 
+from ingest.brightness import frames_of, grey_of_dicom, read_values, stretch, to_bytes
 from ingest.errors import LimitError
-from ingest.headers import ImageHeader, object_kind, read_header
+from ingest.frames import read_planes
+from ingest.headers import ImageHeader, header_to_json, read_header, read_whole
 from ingest.limits import Caps
+from ingest.objects import PictureError, open_header, open_object
 
-__all__ = ["LONG_SIDE", "Picture", "PictureError", "describe_image", "read_picture"]
+__all__ = ["LONG_SIDE", "Picture", "PictureError", "read_images", "read_picture"]
 
 LONG_SIDE = 512
 """Pixels of a picture's longer side, at most; smaller ones are never enlarged."""
 
-_PERCENTILES = (0.5, 99.5)
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_HEAD_BYTES = 2**16  # hold nearly every header
+_PHOTOS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
-
-class PictureError(ValueError):
-    """A file that gives no picture; `skipped` where that is as it should be (a report, a plan)."""
-
-    def __init__(self, reason: str, *, skipped: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.skipped = skipped
+Wanted = Literal["header", "film", "picture"]
+"""The header alone; a picture, too, unless the object may be part of a volume; in any case."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,24 +63,109 @@ def read_picture(path: Path, caps: Caps | None = None) -> Picture:
         # pydicom and Pillow warn about each odd header, now and then quoting it.
         warnings.simplefilter("ignore")
         header, source = _open(path, caps)
-        return Picture(pixels=_shrink(_grey(source, header)), header=header)
+        return Picture(pixels=_shrink(_grey(source)), header=header)
 
 
-def describe_image(path: str, decode: bool, caps: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Read a file's header and, if wanted, decode it to PNG; what the limited child runs.
+def read_images(
+    task: Literal["describe", "slices"], files: list[dict[str, Any]], caps: dict[str, Any]
+) -> tuple[dict[str, Any], bytes]:
+    """Answer for each file; this is what the limited child runs.
 
-    Gives `{"header": …}`, or `{"skipped": reason}` or `{"quarantined": reason}`, and the PNG.
+    To `describe`, a file has `path` and `wanted`; its answer is `{"header": …, "bytes": n}`, and
+    `n` bytes of PNG are its part of the content. For `slices`, it has `path`, `frames`, `dtype` and
+    `picture`, the frame to show, if any; its answer is `{"bytes": n, "picture": m}`, with `n` bytes
+    of values, frame by frame, in modality units, and `m` of PNG; or `{"wider": true}` where one
+    does not fit the dtype.
+
+    A file that gives no picture is answered with `{"skipped": reason}`, `{"quarantined": reason}`
+    or `{"limit": reason}`.
     """
+    told: list[dict[str, Any]] = []
+    content: list[bytes] = []
+    answer = _describe if task == "describe" else _read_slices
+    bounds = Caps(**caps)
+    for file in files:
+        try:
+            with warnings.catch_warnings():
+                # pydicom and Pillow warn about each odd header, now and then quoting it.
+                warnings.simplefilter("ignore")
+                one, parts = answer(bounds, **{**file, "path": Path(file["path"])})
+            told.append(one)
+            content += parts
+        except PictureError as problem:
+            told.append({"skipped" if problem.skipped else "quarantined": problem.reason})
+        except MemoryError:
+            told.append({"limit": "parsing took more memory than its cap"})
+        except LimitError as error:
+            told.append({"limit": str(error)})
+        except OSError as error:
+            told.append({"quarantined": f"file that cannot be read ({type(error).__name__})"})
+        except Exception as error:  # the text can carry what is in the file
+            told.append({"limit": f"the parser failed ({type(error).__name__})"})
+    return {"files": told}, b"".join(content)
+
+
+def _describe(caps: Caps, path: Path, wanted: Wanted) -> tuple[dict[str, Any], list[bytes]]:
+    header = _open_header(path, caps)
+    if wanted == "header" or (wanted == "film" and header.planes):
+        return {"header": header_to_json(header), "bytes": 0}, []
+    _, source = _open(path, caps)
+    png = _to_png(Picture(pixels=_shrink(_grey(source)), header=header))
+    return {"header": header_to_json(header), "bytes": len(png)}, [png]
+
+
+def _read_slices(
+    caps: Caps, path: Path, frames: Sequence[int], dtype: str, picture: int | None
+) -> tuple[dict[str, Any], list[bytes]]:
+    header, source = _open_again(path, caps)
+    if isinstance(source, Image.Image):
+        raise PictureError("not a DICOM slice")
+    kind = np.dtype(dtype).newbyteorder("<")
+    parts: list[bytes] = []
     try:
-        if decode:
-            picture = read_picture(Path(path), Caps(**caps))
-            return {"header": vars(picture.header)}, _to_png(picture)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            header, _ = _open(Path(path), Caps(**caps))
-        return {"header": vars(header)}, b""
-    except PictureError as problem:
-        return {"skipped" if problem.skipped else "quarantined": problem.reason}, b""
+        for values in read_values(source, frames):
+            if values.shape != (header.rows, header.columns):
+                raise PictureError("pixels of another size than the header states")
+            if kind.kind != "f" and not _fits(values, kind):
+                return {"wider": True}, []
+            parts.append(values.astype(kind).tobytes())
+    except (PictureError, LimitError, MemoryError):
+        raise
+    except Exception as error:  # each decoder has its own errors
+        raise _undecodable(source, error) from None
+    size = sum(map(len, parts))
+    png = b"" if picture is None else _to_png_of(source, header, picture)
+    return {"bytes": size, "picture": len(png)}, [*parts, png]
+
+
+def _fits(values: np.ndarray, kind: np.dtype) -> bool:
+    limits = np.iinfo(kind)
+    return values.min() >= limits.min and values.max() <= limits.max
+
+
+def _open_header(path: Path, caps: Caps) -> ImageHeader:
+    """Check the caps and read the header, with the planes of what may be part of a volume."""
+    caps.check_file(path)
+    with path.open("rb") as handle:
+        head = handle.read(_HEAD_BYTES)
+    if not head:
+        raise PictureError("empty file")
+    if head.startswith(_PHOTOS):
+        header, photo = _open_photo(path.read_bytes(), caps)
+        photo.close()
+        return header
+    source, pixel_bytes = open_header(path, head, caps)
+    header = _read_header(source, caps)
+    try:
+        planes = read_planes(source, header, frames_of(source))
+    except Exception:  # a place that cannot be read is none
+        planes = ()
+    header = replace(header, planes=planes) if planes else header
+    if header.planes and pixel_bytes is not None:
+        expected = get_expected_length(source)
+        if pixel_bytes < expected:
+            raise PictureError(f"pixel data cut short ({pixel_bytes} of {expected} bytes)")
+    return header
 
 
 def _open(path: Path, caps: Caps) -> tuple[ImageHeader, Dataset | Image.Image]:
@@ -98,9 +174,26 @@ def _open(path: Path, caps: Caps) -> tuple[ImageHeader, Dataset | Image.Image]:
     content = path.read_bytes()
     if not content:
         raise PictureError("empty file")
-    if content.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+    if content.startswith(_PHOTOS):
         return _open_photo(content, caps)
-    return _open_dicom(content, caps)
+    source = open_object(content, caps)
+    return _read_header(source, caps), source
+
+
+_opened: list[tuple[tuple[Path, int, int], tuple[ImageHeader, Dataset | Image.Image]]] = []
+"""The file that slices were last read of, if it has several: parsing it again takes seconds."""
+
+
+def _open_again(path: Path, caps: Caps) -> tuple[ImageHeader, Dataset | Image.Image]:
+    stat = path.stat()
+    key = path, stat.st_size, stat.st_mtime_ns
+    if _opened and _opened[0][0] == key:
+        return _opened[0][1]
+    _opened.clear()
+    header, source = _open(path, caps)
+    if isinstance(source, Dataset) and frames_of(source) > 1:
+        _opened.append((key, (header, source)))
+    return header, source
 
 
 def _open_photo(content: bytes, caps: Caps) -> tuple[ImageHeader, Image.Image]:
@@ -115,54 +208,18 @@ def _open_photo(content: bytes, caps: Caps) -> tuple[ImageHeader, Image.Image]:
     return ImageHeader(rows=rows, columns=columns), photo
 
 
-def _open_dicom(content: bytes, caps: Caps) -> tuple[ImageHeader, Dataset]:
-    marked = content[128:132] == b"DICM"
-    try:
-        _check_deflated(content, caps)
-        source = pydicom.dcmread(io.BytesIO(content), force=True)
-        kind = object_kind(source)
-        known = "SOPClassUID" in source or "Rows" in source
-    except (LimitError, MemoryError):
-        raise
-    except InvalidDicomError:
-        raise PictureError("not an image") from None
-    except Exception as error:  # pydicom raises a dozen kinds on broken bytes
-        reason = "DICOM that cannot be read" if marked else "not an image"
-        raise PictureError(f"{reason} ({type(error).__name__})") from None
-    if not marked and not known:  # any bytes pass for a DICOM file without preamble
-        raise PictureError("not an image")
-    if kind is not None:
-        raise PictureError(f"DICOM {kind}", skipped=True)
-    if not any(keyword in source for keyword in _PIXELS):
-        raise PictureError("no pixel data")
+def _read_header(source: Dataset, caps: Caps) -> ImageHeader:
     try:
         header = read_header(source)
-        samples, bits = int(source.get("SamplesPerPixel", 1)), int(source.get("BitsAllocated", 16))
-        frames = _frames(source)
+        samples = read_whole(source, "SamplesPerPixel") or 1
+        bits = read_whole(source, "BitsAllocated") or 16
+        frames = frames_of(source)
     except Exception as error:  # values are converted when first read
         raise PictureError(f"DICOM header that cannot be read ({type(error).__name__})") from None
     if not header.rows or not header.columns:
         raise PictureError("pixel data without rows and columns")
     _check_size(header.rows, header.columns, frames, samples * bits, caps)
-    return header, source
-
-
-def _check_deflated(content: bytes, caps: Caps) -> None:
-    """Inflate no further than the cap, before pydicom inflates all of it."""
-    if content[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() not in content:
-        return
-    stream = io.BytesIO(content)
-    read_preamble(stream, force=False)
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    packed, size = stream.read(), 0
-    while packed and not inflate.eof:
-        size += len(inflate.decompress(packed, 2**22))
-        packed = inflate.unconsumed_tail
-        if size > min(caps.decoded_bytes, 4 * caps.file_bytes):
-            raise LimitError("a deflated DICOM file inflates to more than the cap")
+    return header
 
 
 def _check_size(rows: int, columns: int, frames: int, bits: int, caps: Caps) -> None:
@@ -175,54 +232,31 @@ def _check_size(rows: int, columns: int, frames: int, bits: int, caps: Caps) -> 
         raise LimitError(f"an image of {size} bytes decoded is over {caps.decoded_bytes} bytes")
 
 
-def _grey(source: Dataset | Image.Image, header: ImageHeader) -> UInt8[np.ndarray, "h w"]:
+def _grey(source: Dataset | Image.Image, frame: int | None = None) -> UInt8[np.ndarray, "h w"]:
     try:
-        return _grey_photo(source) if isinstance(source, Image.Image) else _grey_dicom(source)
+        if isinstance(source, Image.Image):
+            return _grey_photo(source)
+        return grey_of_dicom(source, frame)
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # each decoder has its own errors
-        coded = "" if isinstance(source, Image.Image) else f"{_coding(source)}, "
-        raise PictureError(
-            f"pixels that cannot be decoded ({coded}{type(error).__name__})"
-        ) from None
+        raise _undecodable(source, error) from None
+
+
+def _undecodable(source: Dataset | Image.Image, error: Exception) -> PictureError:
+    coded = "" if isinstance(source, Image.Image) else f"{_coding(source)}, "
+    return PictureError(f"pixels that cannot be decoded ({coded}{type(error).__name__})")
 
 
 def _grey_photo(photo: Image.Image) -> UInt8[np.ndarray, "h w"]:
     photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith(("I", "F")):  # 16 bits and more: the range in use is anyone's guess
         values = np.asarray(photo).astype(np.float32)
-        return _to_bytes(_stretch(values, np.ones(values.shape, bool)))
+        return to_bytes(stretch(values, np.ones(values.shape, bool)))
     if photo.mode in ("RGBA", "LA", "PA") or "transparency" in photo.info:
         photo = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", photo.size, "black"), photo)
     return np.asarray(photo.convert("L"))
-
-
-def _grey_dicom(source: Dataset) -> UInt8[np.ndarray, "h w"]:
-    frame = _frames(source) // 2
-    implicit, little = source.original_encoding
-    syntax = source.file_meta.get("TransferSyntaxUID")
-    if syntax is None:
-        plain = {(True, True): "1.2.840.10008.1.2", (False, True): "1.2.840.10008.1.2.1"}
-        source.file_meta.TransferSyntaxUID = plain.get(
-            (bool(implicit), bool(little)), "1.2.840.10008.1.2.2"
-        )
-    elif not syntax.is_compressed and "PixelData" in source:
-        present, expected = len(source.PixelData), get_expected_length(source)
-        if present < expected:
-            raise PictureError(f"pixel data cut short ({present} of {expected} bytes)")
-    values = pixel_array(source, index=frame)
-    photometric = str(source.get("PhotometricInterpretation", "MONOCHROME2")).strip()
-    if photometric == "PALETTE COLOR":
-        colours = apply_color_lut(values, source)
-        return _luminance(colours, 8 * colours.itemsize)
-    if values.ndim == 3:
-        return _luminance(values, int(source.get("BitsStored", 8)))
-    seen = _not_padding(values, source)
-    grey = _apply_voi(_apply_modality(values, source, frame), source, frame, seen)
-    if photometric == "MONOCHROME1":
-        grey = 1 - grey
-    return _to_bytes(np.where(seen, grey, np.float32(0)))
 
 
 def _coding(source: Dataset) -> str:
@@ -232,108 +266,6 @@ def _coding(source: Dataset) -> str:
     return f"{name}, {source.get('BitsStored')} bits"
 
 
-def _luminance(colours: np.ndarray, bits: int) -> UInt8[np.ndarray, "h w"]:
-    """Weigh red, green and blue as ITU-R BT.601 does (what Y in YBR_FULL is)."""
-    weights = np.array([0.299, 0.587, 0.114], np.float32)
-    return _to_bytes(colours[..., :3].astype(np.float32) @ weights / np.float32(2**bits - 1))
-
-
-def _apply_modality(values: np.ndarray, source: Dataset, frame: int) -> Float32[np.ndarray, "h w"]:
-    if source.get("ModalityLUTSequence"):
-        return apply_modality_lut(values, source).astype(np.float32)
-    group = _frame_group(source, frame, "PixelValueTransformationSequence")
-    slope, intercept = _number(group, "RescaleSlope"), _number(group, "RescaleIntercept")
-    # A slope of 0 would erase the image; what is written there is no slope.
-    return values.astype(np.float32) * np.float32(slope or 1) + np.float32(intercept or 0)
-
-
-def _apply_voi(
-    values: Float32[np.ndarray, "h w"], source: Dataset, frame: int, seen: Bool[np.ndarray, "h w"]
-) -> Float32[np.ndarray, "h w"]:
-    """Window to 0..1; a window that leaves nothing to see is replaced by the percentiles."""
-    if source.get("VOILUTSequence"):
-        looked_up = apply_voi(np.rint(values).astype(np.int32), source).astype(np.float32)
-        bits = int(source.VOILUTSequence[0].LUTDescriptor[2]) or 8
-        shown = np.clip(looked_up / np.float32(2**bits - 1), 0, 1)
-    else:
-        group = _frame_group(source, frame, "FrameVOILUTSequence")
-        center, width = _number(group, "WindowCenter"), _number(group, "WindowWidth")
-        if center is None or width is None or width <= 0:
-            return _stretch(values, seen)
-        function = str(group.get("VOILUTFunction") or "LINEAR").strip()
-        shown = _window(values, center, width, function)
-    lost = np.ptp(_to_bytes(shown)) == 0 and np.ptp(values) > 0
-    return _stretch(values, seen) if lost else shown
-
-
-def _window(
-    values: Float32[np.ndarray, "h w"], center: float, width: float, function: str
-) -> Float32[np.ndarray, "h w"]:
-    """Apply a window as PS3.3 C.11.2.1.2.1 and C.11.2.1.3 write it, with output 0..1."""
-    if function == "SIGMOID":
-        power = np.clip(-4 * (values - np.float32(center)) / np.float32(width), -60, 60)
-        return 1 / (1 + np.exp(power))
-    if function == "LINEAR_EXACT" or width < 1:
-        return np.clip((values - np.float32(center)) / np.float32(width) + np.float32(0.5), 0, 1)
-    if width == 1:
-        return (values > center - 0.5).astype(np.float32)
-    shifted = (values - np.float32(center - 0.5)) / np.float32(width - 1) + np.float32(0.5)
-    return np.clip(shifted, 0, 1)
-
-
-def _stretch(
-    values: Float32[np.ndarray, "h w"], seen: Bool[np.ndarray, "h w"]
-) -> Float32[np.ndarray, "h w"]:
-    picked = values[seen & np.isfinite(values)]
-    if not picked.size:
-        return np.zeros(values.shape, np.float32)
-    low, high = np.percentile(picked, _PERCENTILES)
-    if high <= low:  # nearly all alike (a mask, a phantom): the whole range instead
-        low, high = picked.min(), picked.max()
-    if high <= low:
-        return np.zeros(values.shape, np.float32)
-    return np.clip(np.nan_to_num((values - np.float32(low)) / np.float32(high - low)), 0, 1)
-
-
-def _not_padding(values: np.ndarray, source: Dataset) -> Bool[np.ndarray, "h w"]:
-    """Say which pixels show something (PS3.3 C.7.5.1.1.2)."""
-    padding = source.get("PixelPaddingValue")
-    if padding is None:
-        return np.ones(values.shape, bool)
-    limit = source.get("PixelPaddingRangeLimit", padding)
-    low, high = sorted((int(padding), int(limit)))
-    seen = (values < low) | (values > high)
-    return seen if seen.any() else np.ones(values.shape, bool)
-
-
-def _frame_group(source: Dataset, frame: int, name: str) -> Dataset:
-    """Find an enhanced object's functional group for the frame; else the object itself."""
-    per_frame = source.get("PerFrameFunctionalGroupsSequence") or []
-    shared = source.get("SharedFunctionalGroupsSequence") or []
-    for group in (*per_frame[frame : frame + 1], *shared[:1]):
-        if group.get(name):
-            return group[name].value[0]
-    return source
-
-
-def _number(group: Dataset, keyword: str) -> float | None:
-    """Read a number; of several windows the first, which the maker put first."""
-    value = group.get(keyword)
-    try:
-        number = float(value[0] if isinstance(value, list | pydicom.multival.MultiValue) else value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _frames(source: Dataset) -> int:
-    return max(1, int(source.get("NumberOfFrames") or 1))
-
-
-def _to_bytes(brightness: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-    return np.rint(np.clip(brightness, 0, 1) * 255).astype(np.uint8)
-
-
 def _shrink(pixels: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     rows, columns = pixels.shape
     if max(rows, columns) <= LONG_SIDE:
@@ -341,6 +273,10 @@ def _shrink(pixels: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     share = LONG_SIDE / max(rows, columns)
     size = (max(1, round(columns * share)), max(1, round(rows * share)))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _to_png_of(source: Dataset, header: ImageHeader, frame: int) -> bytes:
+    return _to_png(Picture(pixels=_shrink(_grey(source, frame)), header=header))
 
 
 def _to_png(picture: Picture) -> bytes:

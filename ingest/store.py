@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ingest.errors import StoreError
+from ingest.nifti import SUFFIX, Volume, read_volume
 from ingest.timeline import TIMELINE_COLUMNS, Timelines
 
 __all__ = ["RecordStore"]
@@ -146,6 +147,26 @@ class RecordStore:
         if not path.is_relative_to(self.path.resolve()):
             raise StoreError("an image's path leads out of its store")
         return path
+
+    def volume_path(self, image: str) -> Path | None:
+        """Give the NIfTI file of an event's `image` where that is a volume's; None for a film.
+
+        Raises:
+            StoreError: the path leads out of the store.
+        """
+        path = self.image_path(image).with_suffix(SUFFIX)
+        return path if path.is_file() else None
+
+    def volume(self, image: str) -> Volume | None:
+        """Open the volume of an event's `image`; None where it is a film.
+
+        Its values are in modality units (HU in CT), not windowed, and are read as they are used.
+
+        Raises:
+            StoreError: the path leads out of the store, or the file is damaged.
+        """
+        path = self.volume_path(image)
+        return None if path is None else read_volume(path)
 
     def _read(self, name: str) -> pd.DataFrame:
         file = str(self.path / "metadata" / name)

@@ -15,6 +15,7 @@ from meds import CodeMetadataSchema, DataSchema, DatasetMetadataSchema, SubjectS
 
 from ingest.checksums import CHECKSUMS, read_checksums, sha256_of
 from ingest.errors import StoreError
+from ingest.nifti import SUFFIX, read_volume
 from ingest.schema import DATASET_COLUMNS, EVENT_SCHEMA, SPLITS
 
 __all__ = ["verify_store"]
@@ -153,8 +154,14 @@ def _check_images(store: Path) -> Iterator[str]:
     present = {f"images/{path.name}" for path in images.glob("*")} if images.is_dir() else set()
     if stated - present:
         yield f"{len(stated - present):,} images of events are not there"
-    if present - stated:
-        yield f"{len(present - stated):,} images belong to no event"
+    volumes = {f"{name.removesuffix('.png')}{SUFFIX}" for name in stated}
+    if present - stated - volumes:
+        yield f"{len(present - stated - volumes):,} images belong to no event"
+    for name in sorted(present & volumes):
+        try:
+            read_volume(store / name)
+        except StoreError as error:
+            yield str(error)
 
 
 def _check_account(store: Path) -> Iterator[str]:

@@ -50,6 +50,30 @@ def write_film(path: Path, values: np.ndarray | None = None, **tags: Any) -> Pat
     return path
 
 
+def write_slice(path: Path, place: float, value: int = 0, **tags: Any) -> Path:
+    """An axial CT slice of one value, `place` mm up; its UID follows from its path."""
+    geometry: dict[str, Any] = {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
+        "SOPInstanceUID": f"1.2.3.{int(hashlib.sha256(str(path).encode()).hexdigest()[:12], 16)}",
+        "SeriesInstanceUID": "1.2.3.9",
+        "Modality": "CT",
+        "PatientID": "c",
+        "StudyDate": "20240301",
+        "StudyTime": "120000",
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "ImagePositionPatient": [-10, -20, place],
+        "PixelSpacing": [0.7, 0.5],
+        "BitsStored": 12,
+        "HighBit": 11,
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "WindowCenter": 40,
+        "WindowWidth": 400,
+    }
+    values = np.full((4, 6), value, "<u2")
+    return write_film(path, values, **{**geometry, **tags})
+
+
 def land(directory: Path) -> list[LandedFile]:
     found = []
     for path, name in discover(directory):

@@ -14,10 +14,11 @@ from pydicom import Dataset
 from pydicom.pixels import apply_voi_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from ingest.brightness import _window
 from ingest.errors import LimitError
 from ingest.headers import ImageHeader, acquired_at
 from ingest.limits import Caps, LimitedChild
-from ingest.pixels import PictureError, _window, describe_image, read_picture
+from ingest.pixels import PictureError, read_images, read_picture
 from tests.ingest.films import film_dataset, write_film
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/dicom"
@@ -26,6 +27,12 @@ RAMP = np.linspace(0, 4095, 64).astype("<u2").reshape(8, 8)
 
 def pixels(tmp_path: Path, values: np.ndarray, **tags) -> np.ndarray:
     return read_picture(write_film(tmp_path / "film.dcm", values, **tags)).pixels
+
+
+def describe(path: Path) -> tuple[dict, bytes]:
+    asked = [{"path": str(path), "wanted": "picture"}]
+    answer, content = read_images("describe", asked, asdict(Caps()))
+    return answer["files"][0], content
 
 
 def png_header(columns: int, rows: int) -> bytes:
@@ -148,7 +155,7 @@ def test_spacing_laterality_and_view_are_kept(tmp_path: Path) -> None:
         ImageLaterality="L",
         ViewPosition="pa",
     )
-    told, png = describe_image(str(film), True, asdict(Caps()))
+    told, png = describe(film)
     assert told["header"]["spacing_mm"] == (0.2, 0.1)
     assert told["header"]["laterality"] == "L"
     assert told["header"]["view"] == "PA"
@@ -336,9 +343,7 @@ NO_PICTURE = {
     "pydicom/meta_missing_tsyntax.dcm": "pixel data without rows and columns",
     "pydicom/no_meta.dcm": "not an image",  # a data set of one private element
     "pydicom/MR_truncated.dcm": "pixel data cut short (8130 of 8192 bytes)",
-    # No decoder for 12-bit JPEG Extended is free to use here; the third has a damaged codestream.
-    "pydicom/JPEG-lossy.dcm": "JPEG Extended (Process 2 and 4), 12 bits",
-    "pydicom/JPGExtended.dcm": "JPEG Extended (Process 2 and 4), 12 bits",
+    # Its codestream is damaged.
     "pydicom/JPEG2000-embedded-sequence-delimiter.dcm": "JPEG 2000 Image Compression, 16 bits",
 }
 """Files of `../shared/data/dicom` that give no picture; all others do. Looked at one by one."""
@@ -348,9 +353,11 @@ NO_PICTURE = {
 def test_each_real_dicom_file_is_decoded_or_refused_with_its_reason() -> None:
     files = sorted(REAL.resolve().rglob("*.dcm"))
     assert len(files) > 70
-    with LimitedChild("ingest.pixels:describe_image", Caps()) as child:
+    with LimitedChild("ingest.pixels:read_images", Caps()) as child:
         for file in files:
-            told, png = child.call(path=str(file), decode=True, caps=asdict(Caps()))
+            asked = [{"path": str(file), "wanted": "picture"}]
+            answer, png = child.call(task="describe", files=asked, caps=asdict(Caps()))
+            [told] = answer["files"]
             name = file.relative_to(REAL.resolve()).as_posix()
             reason = told.get("skipped") or told.get("quarantined")
             if name in NO_PICTURE:
