@@ -13,6 +13,7 @@ from fusion.rows import drop_codes
 from fusion.run import LAYOUT, read_json, verify_run
 from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.train import frozen_encoders
+from ingest.conventions import Conventions
 from ingest.damage import damage_of_table
 from ingest.errors import RunError
 from ingest.schema import Modality
@@ -34,6 +35,9 @@ class ServedRun:
 
     exclude_codes: tuple[str, ...]
     """Codes that no model sees, whoever hands over the timelines."""
+
+    conventions: Conventions
+    """How the records were read that it was trained on; what is served must be read alike."""
 
     def __init__(self, run: Path, *, cache: Path | None = None, encoders: Embedder | None = None):
         """Check and open a run.
@@ -57,6 +61,9 @@ class ServedRun:
         self.tasks = tuple(config["tasks"])
         self.prevalence = config["prevalence"]
         self.exclude_codes = tuple(config["exclude_codes"])
+        # A run that does not say was trained on units as they came.
+        said = config.get("conventions")
+        self.conventions = Conventions.of_json(said) if said else Conventions(keep_units=True)
         self.names: tuple[str, ...] = tuple(config["candidates"])
         self._champions = read_json(run / "champion.json")["tasks"]
         self._calibration = read_json(run / "calibration.json")

@@ -25,6 +25,7 @@ from fusion.fitting import (
 from fusion.prevalence import base_rates
 from fusion.rows import Rows, digest_rows, read_rows
 from fusion.run import LAYOUT, digest_files, read_json, seal_run, verify_run, write_json
+from ingest.conventions import Conventions, read_conventions
 from ingest.damage import naming_damage
 from ingest.errors import CohortError, MedweaveError, RunError, UsageError
 from ingest.labels import Cohort, read_cohort, write_splits
@@ -100,6 +101,7 @@ def train(
         "champion": champion,
         "calibration": calibration,
         "packages": _versions(),
+        "conventions": (read_conventions(store) or Conventions(keep_units=True)).to_json(),
     }
     encoders = encoders or frozen_encoders(cache or token_cache(store))
     config["preprocessing"] = encoders.preprocessing

@@ -6,6 +6,7 @@ quarantined, superseded, deleted. They add up, or the build fails; nothing is lo
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,25 @@ from pydantic import ValidationError
 
 from ingest.landing import LandedFile
 
-__all__ = ["account", "refuse_invalid", "why_invalid", "write_quarantine"]
+__all__ = [
+    "MOST_VALIDATED",
+    "TALLY",
+    "account",
+    "make_report",
+    "refuse_invalid",
+    "require_one_outcome",
+    "why_invalid",
+    "write_quarantine",
+]
 
 _MOST_FAULTS = 3
 
+MOST_VALIDATED = 200
+"""Of a batch: fhir.resources is slow; past these the reason stays general."""
+
 
 def why_invalid(resource_type: str, text: str) -> str | None:
-    """Say what makes a resource invalid R4, without repeating anything that stands in it.
+    """Say what makes a resource invalid, in R4 and in R5, without repeating what stands in it.
 
     >>> why_invalid("Observation", '{"resourceType": "Observation", "status": "final"}')
     'invalid: code: missing'
@@ -29,12 +42,18 @@ def why_invalid(resource_type: str, text: str) -> str | None:
     True
     """
     # Here, for it takes a second to import and most builds quarantine nothing.
-    from fhir.resources.R4B import get_fhir_model_class
+    from fhir.resources import get_fhir_model_class as r5
+    from fhir.resources.R4B import get_fhir_model_class as r4
 
+    reason = _why_not(r4, resource_type, text)
+    if reason is None or _why_not(r5, resource_type, text) is None:
+        return None
+    return reason
+
+
+def _why_not(model: Callable[[str], Any], resource_type: str, text: str) -> str | None:
     try:
-        get_fhir_model_class(resource_type).model_validate(
-            {"resourceType": resource_type, **json.loads(text)}
-        )
+        model(resource_type).model_validate({"resourceType": resource_type, **json.loads(text)})
     except ValidationError as error:
         # Only places and kinds of fault: pydantic's messages repeat the input.
         faults = [
@@ -63,6 +82,8 @@ def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> None:
         """,
         [most],
     ).fetchall()
+    if rows:  # how near a batch came to `most`: another cut of the same records could differ there
+        con.execute("INSERT INTO refusable VALUES (?)", [len(rows)])
     reasons = [(f, p, k, why_invalid(k, text)) for f, p, k, text in rows]
     refused = [(f, p, f"{k}: {reason}") for f, p, k, reason in reasons if reason is not None]
     if refused:
@@ -72,6 +93,17 @@ def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> None:
             " WHERE judged.file = refused.file AND judged.position = refused.position"
         )
         con.unregister("refused")
+
+
+TALLY = "SELECT file, status, detail, count(*) AS n FROM outcome GROUP BY ALL ORDER BY ALL"
+"""How many records of each file came to what, of all that have an outcome."""
+
+_EVENTS = """
+SELECT count(DISTINCT subject_key), count(*),
+       count(*) FILTER (starts_with(code, 'NOTE//')),
+       count(*) FILTER (starts_with(code, 'IMAGE//'))
+FROM projected
+"""
 
 
 def account(
@@ -85,19 +117,43 @@ def account(
     Raises:
         RuntimeError: a record has no outcome, or two: a defect of a projection.
     """
-    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    details: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for file, status, detail, n in con.execute(
-        "SELECT file, status, detail, count(*) FROM outcome GROUP BY ALL ORDER BY ALL"
-    ).fetchall():
-        sums[file][status] += n
-        if status in ("skipped", "quarantined"):
-            details[file, status][detail or "no reason"] = n
+    require_one_outcome(con)
+    [events] = con.execute(_EVENTS).fetchall()
+    undated = con.execute("SELECT type, count(*) FROM undated GROUP BY ALL ORDER BY ALL").fetchall()
+    return make_report(files, counts, con.execute(TALLY).fetchall(), events, dict(undated))
+
+
+def require_one_outcome(con: duckdb.DuckDBPyConnection) -> None:
+    """Refuse that a record of `outcome` has two.
+
+    Raises:
+        RuntimeError: one has.
+    """
     [(doubles,)] = con.execute(
         "SELECT count(*) - count(DISTINCT (file, position)) FROM outcome"
     ).fetchall()
     if doubles:
         raise RuntimeError(f"{doubles} records have two outcomes; each must have one")
+
+
+def make_report(
+    files: list[LandedFile],
+    counts: dict[str, int],
+    tally: Iterable[tuple[str, str, str | None, int]],
+    events: tuple[int, ...],
+    undated: dict[str, int],
+) -> dict[str, Any]:
+    """Make a report of sums: file, status, detail and count; subjects, events, notes and images.
+
+    Raises:
+        RuntimeError: of a file in `counts` other than so many records are accounted for.
+    """
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    details: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    for file, status, detail, n in tally:
+        sums[file][status] += n
+        if status in ("skipped", "quarantined"):
+            details[file, status][detail or "no reason"] = n
     report: dict[str, Any] = {"files": {}, "ignored": []}
     for file in files:
         accounted = sum(sums[file.id].values())
@@ -117,31 +173,30 @@ def account(
             "superseded": sums[file.id]["superseded"],
             "deleted": sums[file.id]["deleted"],
         }
-    [counted] = con.execute(
-        """
-        SELECT count(DISTINCT subject_key), count(*),
-               count(*) FILTER (starts_with(code, 'NOTE//')),
-               count(*) FILTER (starts_with(code, 'IMAGE//'))
-        FROM projected
-        """
-    ).fetchall()
-    report |= dict(zip(("subjects", "events", "notes", "images"), counted, strict=True))
-    report["undated"] = dict(
-        con.execute("SELECT type, count(*) FROM undated GROUP BY ALL ORDER BY ALL").fetchall()
-    )
+    report |= dict(zip(("subjects", "events", "notes", "images"), events, strict=True))
+    report["undated"] = undated
     return report
 
 
-def write_quarantine(con: duckdb.DuckDBPyConnection, files: list[LandedFile], target: Path) -> None:
-    """Write file, name, position and reason of each quarantined record as Parquet."""
+def write_quarantine(
+    con: duckdb.DuckDBPyConnection,
+    files: list[LandedFile],
+    target: Path,
+    *,
+    stay: str = "SELECT NULL, NULL, NULL, NULL WHERE false",
+) -> None:
+    """Write file, name, position and reason of each quarantined record as Parquet.
+
+    `stay` gives such rows of records that are not in `outcome`.
+    """
     names = pd.DataFrame({"file": [f.id for f in files], "name": [f.name for f in files]})
     con.register("file_name", names)
     partial = target.with_suffix(".partial")
     path = str(partial).replace("'", "''")
     con.execute(
         "COPY (SELECT file, name, position, detail AS reason"
-        " FROM outcome JOIN file_name USING (file)"
-        f" WHERE status = 'quarantined' ORDER BY name, position) TO '{path}' (FORMAT parquet)"
+        " FROM outcome JOIN file_name USING (file) WHERE status = 'quarantined'"
+        f" UNION ALL {stay} ORDER BY name, position) TO '{path}' (FORMAT parquet)"
     )
     con.unregister("file_name")
     partial.replace(target)

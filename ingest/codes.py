@@ -3,15 +3,30 @@
 The first coding by the order below is the code; the others are its parents. A system that is not
 in the table is named by the last part of its URL, so that `…/CodeSystem/mimic-d-items` becomes
 `MIMIC_D_ITEMS`; a code without system is `LOCAL//…`, a concept with words only is `TEXT//…`.
+
+A user's `Naming` (ingest/code_map.py reads it from a file) goes before the table: it names systems,
+says which standard code a local one stands for (the local one becomes a parent), and what codes
+without a system are called.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["DIED", "Concept", "is_known", "name_coding", "name_concept", "system_prefix"]
+__all__ = [
+    "DIED",
+    "DOTTING",
+    "PLAIN",
+    "Concept",
+    "Naming",
+    "is_known",
+    "name_coding",
+    "name_concept",
+    "plain_system",
+    "system_prefix",
+]
 
 _SYSTEMS = {
     "http://loinc.org": "LOINC",
@@ -91,7 +106,35 @@ class Concept:
     """The concept's other codings."""
 
 
-def system_prefix(system: str | None) -> str:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Naming:
+    """Hold what a site says of its own code systems; equal to itself alone, so that it is a key."""
+
+    systems: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Prefix and dotting (of `DOTTING`, or empty for the prefix's own) by `plain_system`."""
+
+    codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Standard code (`LOINC//2951-2`) by `plain_system` (empty for none) and local code."""
+
+    default_prefix: str = "LOCAL"
+    """What a code without a system, or with one that has no name, is put under."""
+
+
+PLAIN = Naming()
+"""No user's map: the table and the systems' own names."""
+
+
+def plain_system(system: str) -> str:
+    """Write a system as the tables have it: no last slash, `http`, an OID bare.
+
+    >>> plain_system("https://loinc.org/"), plain_system("urn:oid:2.16.840.1.113883.6.1")
+    ('http://loinc.org', '2.16.840.1.113883.6.1')
+    """
+    key = system.strip().rstrip("/").replace("https://", "http://", 1)
+    return key.removeprefix("urn:oid:")
+
+
+def system_prefix(system: str | None, naming: Naming = PLAIN) -> str:
     """Give a code system's name in codes.
 
     >>> system_prefix("http://snomed.info/sct"), system_prefix("urn:oid:2.16.840.1.113883.6.1")
@@ -102,13 +145,14 @@ def system_prefix(system: str | None) -> str:
     'LOCAL'
     """
     if not system:
-        return "LOCAL"
-    known = _known_prefix(system)
+        return naming.default_prefix
+    own = naming.systems.get(plain_system(system)) if naming.systems else None
+    known = own[0] if own else _known_prefix(system)
     if known:
         return known
     tail = system.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     name = "".join(c if c.isalnum() or c == "." else "_" for c in tail).strip("_").upper()
-    return name or "LOCAL"
+    return name or naming.default_prefix
 
 
 def is_known(system: str | None) -> bool:
@@ -116,8 +160,8 @@ def is_known(system: str | None) -> bool:
     return bool(system) and _known_prefix(system) is not None
 
 
-def name_coding(coding: Any) -> Concept | None:
-    """Name one Coding, or give None where it has no code.
+def name_coding(coding: Any, naming: Naming = PLAIN) -> Concept | None:
+    """Name one Coding, or give None where it has no code; what it is mapped to comes first.
 
     >>> name_coding({"system": "http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-diagnosis-icd9",
     ...              "code": "V462"}).code
@@ -128,14 +172,21 @@ def name_coding(coding: Any) -> Concept | None:
     code, system, display = coding.get("code"), coding.get("system"), coding.get("display")
     if not isinstance(code, str | int) or isinstance(code, bool) or not str(code).strip():
         return None
-    prefix = system_prefix(system if isinstance(system, str) else None)
+    system = system if isinstance(system, str) else None
+    prefix = system_prefix(system, naming)
     written = " ".join(str(code).split()).replace("//", "/")
-    written = _DOTTED.get(prefix, str)(written)
-    return Concept(code=f"{prefix}//{written}", display=display if _is_words(display) else None)
+    words = display if _is_words(display) else None
+    dotted = _dotting(system, prefix, naming)(written)
+    local = f"{prefix}//{dotted}"
+    if naming.codes:
+        standard = naming.codes.get((plain_system(system or ""), written))
+        if standard is not None and standard != local:
+            return Concept(code=standard, display=words, parents=(local,))
+    return Concept(code=local, display=words)
 
 
 @lru_cache(maxsize=1 << 16)
-def name_concept(text: str | None) -> Concept:
+def name_concept(text: str | None, naming: Naming = PLAIN) -> Concept:
     """Name a CodeableConcept or a Coding, given as JSON text; of a list, the first with a name.
 
     >>> name_concept('{"coding": [{"system": "http://loinc.org", "code": "8480-6"}]}').code
@@ -149,18 +200,18 @@ def name_concept(text: str | None) -> Concept:
     except (ValueError, RecursionError):
         return nothing
     for item in content if isinstance(content, list) else [content]:
-        found = _name(item)
+        found = _name(item, naming)
         if found is not None:
             return found
     return nothing
 
 
-def _name(content: Any) -> Concept | None:
+def _name(content: Any, naming: Naming) -> Concept | None:
     if not isinstance(content, dict):
         return None
     codings = content.get("coding") if "coding" in content else [content]
     codings = codings if isinstance(codings, list) else []
-    named = [c for c in map(name_coding, codings) if c]
+    named = [c for c in (name_coding(coding, naming) for coding in codings) if c]
     words = content.get("text")
     if not named:
         if not _is_words(words):
@@ -169,13 +220,21 @@ def _name(content: Any) -> Concept | None:
             return None
         short = " ".join(words.split())[:_TEXT_LENGTH].upper().replace("//", "/")
         return Concept(code=f"TEXT//{short}", display=words.strip())
-    named.sort(key=lambda c: _RANK.get(str(c.code).partition("//")[0], len(_RANK)))
+    named.sort(key=_preference)
     first = named[0]
+    others = (name for c in named for name in (str(c.code), *c.parents))
     return Concept(
         code=first.code,
         display=first.display or (words.strip() if _is_words(words) else None),
-        parents=tuple(dict.fromkeys(str(c.code) for c in named[1:] if c.code != first.code)),
+        parents=tuple(dict.fromkeys(name for name in others if name != first.code)),
     )
+
+
+def _preference(concept: Concept) -> tuple[int, bool]:
+    """Order codings: by the table; of one system what was sent before what was mapped to."""
+    prefix = str(concept.code).partition("//")[0]
+    mapped = bool(concept.parents)
+    return _RANK.get(prefix, len(_RANK) if mapped else len(_RANK) + 1), mapped
 
 
 def _is_words(value: Any) -> bool:
@@ -205,9 +264,24 @@ def _dot_icd9_procedure(code: str) -> str:
     return f"{code[:2]}.{code[2:]}" if len(code) > 2 and "." not in code else code
 
 
-_DOTTED: dict[str, Callable[[str], str]] = {
+DOTTING: dict[str, Callable[[str], str]] = {
+    "none": str,
+    "icd10": _dot_icd10,
+    "icd9": _dot_icd9,
+    "icd9-procedure": _dot_icd9_procedure,
+}
+"""How a system's codes that came without their dot get it."""
+
+_DOTTED = {
     "ICD10CM": _dot_icd10,
     "ICD10GM": _dot_icd10,
     "ICD9CM": _dot_icd9,
     "ICD9PROC": _dot_icd9_procedure,
 }
+
+
+def _dotting(system: str | None, prefix: str, naming: Naming) -> Callable[[str], str]:
+    own = naming.systems.get(plain_system(system)) if naming.systems and system else None
+    if own and own[1]:
+        return DOTTING[own[1]]
+    return _DOTTED.get(prefix, str)

@@ -90,6 +90,10 @@ def describe_store(store: RecordStore) -> str:
         heads = ["measured most", "n", "subjects", "missing of", "units"]
         lines += ["", *_table(shown, heads)]
     report = store.report()
+    if said := report.get("deidentified"):
+        lines[0] += f"; de-identified, dates {said['dates']}"
+        for kind, n in said["burned_in_annotation"].items():
+            lines[0] += f"; writing in {n:,} pictures {kind}"
     if report["undated"]:
         left = ", ".join(f"{kind} {n:,}" for kind, n in sorted(report["undated"].items()))
         lines += ["", f"without any date, and so left out: {left}"]

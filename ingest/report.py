@@ -44,6 +44,12 @@ def describe_report(report: dict[str, Any]) -> str:
     if report["undated"]:
         words = ", ".join(f"{kind} {n:,}" for kind, n in sorted(report["undated"].items()))
         lines.append(f"without any date, and so left out of features: {words}")
+    kept = sum(sum(by_unit.values()) for by_unit in report["units"]["kept_as_received"].values())
+    if kept:
+        lines.append(
+            "values kept in the unit that they came in, since it is no UCUM or can't be converted:"
+            f" {kept:,} (ingest_report.json lists them)"
+        )
     if report.get("not_fetched"):
         words = ", ".join(f"{reason} {n:,}" for reason, n in sorted(report["not_fetched"].items()))
         lines.append(f"asked for and not given by a server: {words}")

@@ -8,7 +8,9 @@ A store is a MEDS 0.4 dataset (https://github.com/Medical-Event-Data-Standard/me
       metadata/codes.parquet            MEDS; each code with its description and parents
       metadata/subject_splits.parquet   MEDS; train, tuning, calibration, held_out
       images/HASH.png                   decoded, 8-bit grey, named by SHA-256 of the source's bytes
+      images/HASH.nii                   beside the middle slice's picture: a CT or MR volume, NIfTI
       ingest_report.json                the accounting: what became of each record of each file
+      conventions.json                  how the site's codes and units were read
       checksums.json                    SHA-256 of each of these files
 
 and beside it, readable by its owner alone, `store.raw/`: the manifest of sources, what was landed
@@ -54,9 +56,10 @@ EVENT_SCHEMA = pa.schema(
     ]
 )
 """An event. `time_from` and `occurred_from` are the earliest moments that the stated dates allow,
-null where they are `time` and `occurred` themselves; `unit` is UCUM as received; `image` a path
-relative to the store; `source` is `FILE:POSITION`, where FILE is a file's id in the raw zone's
-manifest (never a name: file names can carry patients' names) and POSITION its record, from 1."""
+null where they are `time` and `occurred` themselves; `unit` is UCUM, one a code where that can be
+(units.py); `image` a path relative to the store; `source` is `FILE:POSITION`, where FILE is a
+file's id in the raw zone's manifest (never a name: file names can carry patients' names) and
+POSITION its record, from 1."""
 
 DATASET_COLUMNS = {
     "raw_source_id_columns": ["source"],

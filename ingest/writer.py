@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from meds import CodeMetadataSchema, DataSchema, DatasetMetadataSchema
@@ -20,9 +21,16 @@ from ingest.labels import write_splits
 from ingest.schema import DATASET_COLUMNS, EVENT_SCHEMA
 from ingest.splits import assign_splits
 
-__all__ = ["write_crosswalk", "write_store"]
+__all__ = [
+    "EVENTS_A_SHARD",
+    "keep_crosswalk",
+    "write_crosswalk",
+    "write_metadata",
+    "write_shard",
+    "write_store",
+]
 
-_EVENTS_A_SHARD = 1_000_000
+EVENTS_A_SHARD = 1_000_000
 _MEDS_VERSION = "0.4"
 
 _SHARD = """
@@ -35,9 +43,15 @@ ORDER BY i.subject_id, p.time NULLS FIRST, p.code, p.occurred NULLS FIRST, p.fil
          p.numeric_value NULLS FIRST, p.text_value NULLS FIRST, p.image NULLS FIRST
 """
 
+_NAMES = """
+CREATE TABLE name AS
+SELECT hash(code, display, parents, unit) AS name, code, display, parents, unit, count(*) AS n
+FROM projected GROUP BY code, display, parents, unit
+"""
+
 _CODES = """
 WITH said AS (
-    SELECT code, nullif(trim(display), '') AS display, count(*) AS n FROM projected GROUP BY ALL
+    SELECT code, nullif(trim(display), '') AS display, sum(n) AS n FROM name GROUP BY ALL
 ),
 best AS (
     SELECT code, arg_max(display, (n, display)) FILTER (display IS NOT NULL) AS description
@@ -45,7 +59,7 @@ best AS (
 ),
 above AS (
     SELECT code, list(DISTINCT parent ORDER BY parent) AS parent_codes
-    FROM (SELECT DISTINCT code, unnest(parents) AS parent FROM projected)
+    FROM (SELECT DISTINCT code, unnest(parents) AS parent FROM name)
     WHERE parent IS NOT NULL AND parent <> code GROUP BY code
 )
 SELECT code, description, parent_codes FROM best LEFT JOIN above USING (code) ORDER BY code
@@ -70,6 +84,11 @@ def write_crosswalk(con: duckdb.DuckDBPyConnection, secret: bytes, raw: Path) ->
     con.register("crosswalk", crosswalk)
     con.execute("CREATE TABLE subject_id AS SELECT * FROM crosswalk")
     con.unregister("crosswalk")
+    keep_crosswalk(crosswalk, raw)
+
+
+def keep_crosswalk(crosswalk: pa.Table, raw: Path) -> None:
+    """Write raw/crosswalk.parquet, for the owner alone."""
     target = raw / "crosswalk.parquet"
     partial = target.with_suffix(".partial")
     pq.write_table(crosswalk, partial)
@@ -79,25 +98,38 @@ def write_crosswalk(con: duckdb.DuckDBPyConnection, secret: bytes, raw: Path) ->
 
 def write_store(
     con: duckdb.DuckDBPyConnection, store: Path, *, created: datetime, progress: bool = False
-) -> None:
-    """Write data/ and metadata/ of a store from `projected` and `subject_id`."""
+) -> int:
+    """Write data/ and metadata/ of a store from `projected` and `subject_id`; fill `name`.
+
+    Gives the number of shards; a subject is in the one that its id leaves as a remainder.
+    """
     (store / "data").mkdir(parents=True, exist_ok=True)
-    (store / "metadata").mkdir(parents=True, exist_ok=True)
     [(events,)] = con.execute("SELECT count(*) FROM projected").fetchall()
-    shards = max(1, -(-events // _EVENTS_A_SHARD))
+    shards = max(1, -(-events // EVENTS_A_SHARD))
     for shard in tqdm(range(shards), "writing", unit="shard", disable=not progress):
         table = con.sql(_SHARD, params={"shards": shards, "shard": shard}).to_arrow_table()
-        table = table.cast(EVENT_SCHEMA)
-        DataSchema.validate(table)
-        pq.write_table(table, store / "data" / f"{shard}.parquet", compression="zstd")
-    _write_metadata(con, store / "metadata", created)
+        write_shard(table, store / "data" / f"{shard}.parquet")
+    con.execute(_NAMES)
+    ids = con.execute("SELECT subject_id FROM subject_id ORDER BY subject_id").fetchnumpy()
+    write_metadata(con, store / "metadata", assign_splits(ids["subject_id"]), created)
+    return shards
 
 
-def _write_metadata(con: duckdb.DuckDBPyConnection, target: Path, created: datetime) -> None:
+def write_shard(table: pa.Table, file: Path) -> None:
+    """Write events that are in order as one file of a store."""
+    table = table.cast(EVENT_SCHEMA)
+    DataSchema.validate(table)
+    pq.write_table(table, file, compression="zstd")
+
+
+def write_metadata(
+    con: duckdb.DuckDBPyConnection, target: Path, splits: pd.DataFrame, created: datetime
+) -> None:
+    """Write codes.parquet (from `name`), the splits and dataset.json."""
+    target.mkdir(parents=True, exist_ok=True)
     codes = CodeMetadataSchema.align(con.sql(_CODES).to_arrow_table())
     pq.write_table(codes, target / "codes.parquet")
-    ids = con.execute("SELECT subject_id FROM subject_id ORDER BY subject_id").fetchnumpy()
-    write_splits(target / "subject_splits.parquet", assign_splits(ids["subject_id"]))
+    write_splits(target / "subject_splits.parquet", splits)
     dataset = {
         "dataset_name": "medweave",
         "dataset_version": created.strftime("%Y%m%dT%H%M%SZ"),

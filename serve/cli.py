@@ -19,17 +19,16 @@ from ingest.errors import (
     InputError,
     LimitError,
     MedweaveError,
-    StoreError,
     UsageError,
 )
-from serve.servers import add_servers, moment, remote_of
+from serve.numbers import count, port, seed, whole
+from serve.servers import moment
+from serve.store_commands import add_ingest, add_store, run_ingest, run_store
 
 __all__ = ["main"]
 
 _HOME = Path(__file__).resolve().parent.parent
 _DEMO_SEED = 7
-_LARGEST_SEED = 2**31 - 2**16
-"""Libraries take 31 bits, and folds and members add to it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     sub = command("simulate", _simulate, "Write a hospital whose true risks are known.")
-    sub.add_argument("--patients", type=_count, required=True, help="how many patients")
-    sub.add_argument("--seed", type=_whole, default=0, help="same seed, same bytes (default 0)")
+    sub.add_argument("--patients", type=count, required=True, help="how many patients")
+    sub.add_argument("--seed", type=whole, default=0, help="same seed, same bytes (default 0)")
     sub.add_argument("--out", type=Path, required=True, help="directory to write")
     sub.add_argument("--world", type=Path, help="world YAML (default ingest/worlds/default.yaml)")
 
@@ -118,28 +117,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("path", type=Path, help="directory or file")
     sub.add_argument("--timezone", default="UTC", help="for times that carry no zone (default UTC)")
 
-    sub = command("ingest", _ingest, "Bring records and images into a record store (MEDS).")
-    sub.add_argument(
-        "sources",
-        nargs="+",
-        help="files or directories of FHIR, DICOM or images; or the URL of a FHIR server",
+    add_ingest(
+        command("ingest", run_ingest, "Bring records and images into a record store (MEDS).")
     )
-    sub.add_argument("--store", type=Path, required=True, help="record store to write or add to")
-    sub.add_argument("--raw", type=Path, help="raw zone (default STORE.raw, owner-only)")
-    sub.add_argument("--mapping", type=Path, help="mapping YAML, for a CSV with images")
-    sub.add_argument("--timezone", default="UTC", help="for times that carry no zone (default UTC)")
-    sub.add_argument("--key", type=Path, help="file with the key of the pseudonyms")
-    sub.add_argument(
-        "--public",
-        action="store_true",
-        help="use the published key: subject ids repeat; for public or simulated data only",
-    )
-    add_servers(sub)
 
-    sub = command("store", _store, "Verify a record store, or say what it holds.", bars=False)
-    sub.add_argument("what", choices=("verify", "info"), help="what to do with it")
-    sub.add_argument("store", type=Path, help="record store")
-    sub.add_argument("--page", type=Path, help="info: write a page of HTML with plots, too")
+    words = "Verify a record store, say what it holds, or write its films as DICOM."
+    add_store(command("store", run_store, words, bars=False))
 
     sub = command("cohort", _cohort, "Select rows and labels for one or more tasks.")
     sub.add_argument("--store", type=Path, required=True, help="record store")
@@ -148,25 +131,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, required=True, help="cohort directory to write")
     sub.add_argument("--rows", choices=("all", "first", "last"), help="rows a subject")
-    sub.add_argument(
-        "--seed", type=_whole, help="split subjects anew (default: the store's splits)"
-    )
+    sub.add_argument("--seed", type=whole, help="split subjects anew (default: the store's splits)")
 
     sub = command("train", _train, "Fit every model, calibrate, and choose the one that serves.")
     sub.add_argument("--store", type=Path, required=True, help="record store")
     sub.add_argument("--cohort", type=Path, required=True, help="cohort directory")
     sub.add_argument("--run", type=Path, required=True, dest="out", help="run directory to write")
-    sub.add_argument("--seed", type=_seed, default=0, help="same seed, same weights on a CPU")
+    sub.add_argument("--seed", type=seed, default=0, help="same seed, same weights on a CPU")
     sub.add_argument("--candidates", nargs="+", metavar="NAME", help="only these models")
     sub.add_argument(
         "--exclude", nargs="+", default=[], metavar="REGEX", help="codes that are no features"
     )
     sub.add_argument(
         "--folds",
-        type=_count,
+        type=count,
         help="cross-validate by patient instead: everything fitted and chosen inside the folds",
     )
-    sub.add_argument("--repeats", type=_count, default=1, help="of the cross-validation")
+    sub.add_argument("--repeats", type=count, default=1, help="of the cross-validation")
 
     sub = command("evaluate", _evaluate, "Judge a run on held-out patients; write the report.")
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
@@ -189,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("serve", _serve, "Open the page on this machine.", bars=False)
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
     sub.add_argument("--store", type=Path, help="record store to pick patients from")
-    sub.add_argument("--port", type=_port, default=7860, help="port (default 7860)")
+    sub.add_argument("--port", type=port, default=7860, help="port (default 7860)")
     sub.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1)")
     sub.add_argument("--auth", type=Path, help="file with lines NAME:PASSWORD; needed off loopback")
 
@@ -197,40 +178,12 @@ def _parser() -> argparse.ArgumentParser:
         "demo", _demo, "The whole path: simulate, ingest, train, evaluate, open the page."
     )
     sub.add_argument("--out", type=Path, default=Path("demo"), help="directory (default demo)")
-    sub.add_argument("--patients", type=_count, help="how many simulated patients")
-    sub.add_argument("--seed", type=_whole, help=f"of the simulation (default {_DEMO_SEED})")
+    sub.add_argument("--patients", type=count, help="how many simulated patients")
+    sub.add_argument("--seed", type=whole, help=f"of the simulation (default {_DEMO_SEED})")
     sub.add_argument("--data", type=Path, help="a real data set that has a mapping, instead")
     sub.add_argument("--no-serve", action="store_true", help="stop before the page")
-    sub.add_argument("--port", type=_port, default=7860, help="port (default 7860)")
+    sub.add_argument("--port", type=port, default=7860, help="port (default 7860)")
     return parser
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number; got {text!r}") from None
-
-
-def _count(text: str) -> int:
-    value = _whole(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1; got {value}")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = _whole(text)
-    if not 0 <= value <= _LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"must be from 0 to {_LARGEST_SEED}; got {value}")
-    return value
-
-
-def _port(text: str) -> int:
-    value = _whole(text)
-    if not 0 < value < 2**16:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 65535; got {value}")
-    return value
 
 
 def _simulate(a: argparse.Namespace) -> None:
@@ -244,47 +197,6 @@ def _check(a: argparse.Namespace) -> None:
     from ingest.check import check
 
     print(check(a.path, timezone=a.timezone))
-
-
-def _ingest(a: argparse.Namespace) -> None:
-    from ingest.build import ingest
-    from ingest.remote import is_url
-    from ingest.report import describe_report
-
-    if a.key and a.public:
-        raise UsageError("--key and --public exclude each other: one key makes the pseudonyms")
-    report = ingest(
-        [source if is_url(source) else Path(source) for source in a.sources],
-        a.store,
-        raw=a.raw,
-        mapping=a.mapping,
-        timezone=a.timezone,
-        key=a.key,
-        public=a.public,
-        remote=remote_of(a),
-        progress=not a.quiet,
-    )
-    print(describe_report(report))
-
-
-def _store(a: argparse.Namespace) -> None:
-    if a.what == "verify":
-        from ingest.verify import verify_store
-
-        faults = verify_store(a.store)
-        if faults:
-            raise StoreError(f"{a.store}: {'; '.join(faults)}")
-        print(f"{a.store}: whole, valid MEDS, and every record accounted for")
-        return
-    from ingest.damage import naming_damage
-    from ingest.info import describe_store, write_store_page
-    from ingest.store import RecordStore
-
-    with naming_damage(store=a.store):
-        store = RecordStore(a.store)
-        print(describe_store(store))
-        if a.page:
-            write_store_page(store, a.page)
 
 
 def _cohort(a: argparse.Namespace) -> None:

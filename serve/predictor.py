@@ -167,7 +167,14 @@ class Predictor:
         limits = limits or UploadLimits()
         fits = self._ready is not None and self._ready.caps == child_caps(limits)
         ready = self._ready if fits else None
-        store = uploaded_store(files, limits, timezone=timezone, tasks=task_files, ready=ready)
+        store = uploaded_store(
+            files,
+            limits,
+            timezone=timezone,
+            tasks=task_files,
+            ready=ready,
+            conventions=self.served.conventions,
+        )
         with store as uploaded, self._lock, tokens_in_memory():
             records = RecordStore(uploaded.store)
             known = _known(records)

@@ -22,10 +22,10 @@ _NOBODY = [
         "resourceType": "Observation",
         "id": "nothing",
         "status": "final",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+        "code": {"text": "nothing"},
         "subject": {"reference": "Patient/nobody"},
         "effectiveDateTime": "1900-01-01T00:00:00Z",
-        "valueQuantity": {"value": 1, "unit": "kg", "code": "kg"},
+        "valueQuantity": {"value": 1, "code": "mg/(24.h)"},  # loads the parser of units, too
     },
 ]
 

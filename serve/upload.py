@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from fusion.run import read_json
 from ingest.build import ingest, raw_zone_of
+from ingest.conventions import Conventions
 from ingest.errors import InputError, LimitError, StoreError
 from ingest.limits import Caps
 from ingest.store import RecordStore
@@ -103,6 +104,7 @@ def uploaded_store(
     *,
     timezone: str = "UTC",
     tasks: Sequence[Path] = (),
+    conventions: Conventions | None = None,
     ready: ReadyChild | None = None,
 ) -> Iterator[Uploaded]:
     """Ingest one patient's files into a store that exists as long as the context.
@@ -112,6 +114,7 @@ def uploaded_store(
         limits: caps on the upload.
         timezone: of times that carry no zone.
         tasks: task files: the latest time at which one of them asks dates what has no date.
+        conventions: how codes and units are read: as in the store that the run was trained on.
         ready: where to take the child process from; its caps then hold.
 
     Raises:
@@ -133,6 +136,7 @@ def uploaded_store(
                 written_bytes=limits.written_bytes,
                 timezone=timezone,
                 tasks=[str(task) for task in tasks],
+                conventions=(conventions or Conventions()).to_json(),
             )
         yield _uploaded(place / "store", told)
 
@@ -143,7 +147,11 @@ def child_caps(limits: UploadLimits) -> Caps:
 
 
 def ingest_upload(
-    place: str, written_bytes: int, timezone: str, tasks: list[str]
+    place: str,
+    written_bytes: int,
+    timezone: str,
+    tasks: list[str],
+    conventions: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """Ingest PLACE/incoming into PLACE/store; this is what the child runs."""
     directory = Path(place)
@@ -154,10 +162,13 @@ def ingest_upload(
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
     incoming, store = directory / "incoming", directory / "store"
     try:
-        ingest([incoming], store, timezone=timezone, progress=False)
+        read = Conventions.of_json(conventions) if conventions else None
+        ingest(
+            [incoming], store, timezone=timezone, keep_index=False, conventions=read, progress=False
+        )
         undated = _date_pictures(incoming, store, [Path(task) for task in tasks])
         if undated:
-            ingest([incoming], store, timezone=timezone, progress=False)
+            ingest([incoming], store, timezone=timezone, keep_index=False, progress=False)
     except LimitError:
         raise
     except (InputError, StoreError) as error:

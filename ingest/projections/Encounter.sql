@@ -5,32 +5,39 @@
 -- `period.start` is when the start was known, `period.end` the end: nobody knows at admission how a
 -- stay will end, so the disposition belongs to the end, and so does `reasonCode`, which is often
 -- coded at discharge. An encounter that is still going on has no end, whatever `period.end` says
--- (there it is a plan). A start that is only a date is not later than the end.
+-- (there it is a plan). A start that is only a date is not later than the end. R5 calls the period
+-- `actualPeriod`, the stay `admission` and has the reasons under `reason`.
 WITH read AS (
     SELECT
         *,
         from_json(json, '{"class": "JSON", "type": ["JSON"], "reasonCode": ["JSON"],
             "priority": "JSON", "serviceType": "JSON",
             "period": {"start": "VARCHAR", "end": "VARCHAR"},
+            "actualPeriod": {"start": "VARCHAR", "end": "VARCHAR"},
             "hospitalization": {"admitSource": "JSON", "dischargeDisposition": "JSON"},
+            "admission": {"admitSource": "JSON", "dischargeDisposition": "JSON"},
+            "reason": [{"value": [{"concept": "JSON"}]}],
             "location": [{"location": {"reference": "VARCHAR", "display": "VARCHAR"},
-                          "period": {"start": "VARCHAR", "end": "VARCHAR"}}]}') AS r
+                          "period": {"start": "VARCHAR", "end": "VARCHAR"}}]}') AS r,
+        coalesce((r).period, (r).actualPeriod) AS span,
+        coalesce((r).hospitalization, (r).admission) AS stay,
+        coalesce((r).reasonCode, flatten(list_transform((r).reason, lambda x: list_transform(x.value, lambda v: v.concept)))) AS reasons
     FROM resource
     WHERE type = 'Encounter'
 ),
 timed AS (
     SELECT
         *,
-        status IN ('arrived', 'triaged', 'in-progress', 'onleave') AS open,
-        fhir_end(r.period."end", zone) AS ended,
-        least(fhir_end(r.period.start, zone), CASE WHEN NOT open THEN ended END) AS started,
-        period_end_from(r.period, zone) AS ended_from,
-        fhir_start(r.period.start, zone) AS started_from,
+        status IN ('arrived', 'triaged', 'in-progress', 'onleave', 'on-hold') AS open,
+        fhir_end(span."end", zone) AS ended,
+        least(fhir_end(span.start, zone), CASE WHEN NOT open THEN ended END) AS started,
+        period_end_from(span, zone) AS ended_from,
+        fhir_start(span.start, zone) AS started_from,
         concept(r.class) AS class,
-        concept(r.hospitalization.dischargeDisposition) AS disposition,
-        concept(r.hospitalization.admitSource) AS origin,
+        concept(stay.dischargeDisposition) AS disposition,
+        concept(stay.admitSource) AS origin,
         concept(r.priority) AS priority,
-        concept(r.serviceType) AS service,
+        concept(coalesce(r.serviceType -> '$[0].concept', r.serviceType)) AS service,
         CASE WHEN status IN ('planned', 'cancelled', 'entered-in-error') THEN status END AS skip
     FROM read
 ),
@@ -63,7 +70,7 @@ typed AS (
     SELECT *, concept(unnest(r.type)) AS c FROM bare
 ),
 reasoned AS (
-    SELECT *, concept(unnest(r.reasonCode)) AS c FROM bare WHERE NOT open
+    SELECT *, concept(unnest(reasons)) AS c FROM bare WHERE NOT open
 ),
 located AS (
     SELECT *, unnest(r.location) AS place FROM bare

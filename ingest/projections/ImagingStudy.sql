@@ -1,12 +1,13 @@
 -- ImagingStudy → IMAGING//MODALITY: that images were taken. The images come from their own files.
 --
 -- `time`: `started`, else the encounter's end. Registered (nothing taken yet), cancelled and entered
--- in error are skipped. The modalities are the study's own, else those of its series.
+-- in error are skipped. The modalities are the study's own, else those of its series (Codings in R4,
+-- concepts in R5).
 WITH read AS (
     SELECT
         *,
-        from_json(json, '{"started": "VARCHAR", "modality": [{"code": "VARCHAR", "display": "VARCHAR"}],
-            "series": [{"modality": {"code": "VARCHAR", "display": "VARCHAR"}}]}') AS r
+        from_json(json, '{"started": "VARCHAR", "modality": [{"code": "VARCHAR", "coding": [{"code": "VARCHAR"}]}],
+            "series": [{"modality": {"code": "VARCHAR", "coding": [{"code": "VARCHAR"}]}}]}') AS r
     FROM resource
     WHERE type = 'ImagingStudy'
 ),
@@ -14,8 +15,8 @@ listed AS (
     SELECT
         *,
         list_distinct(list_concat(
-            list_transform(r.modality, lambda m: m.code),
-            list_transform(r.series, lambda s: s.modality.code)
+            list_transform(r.modality, lambda m: coalesce(m.code, m.coding[1].code)),
+            list_transform(r.series, lambda s: coalesce(s.modality.code, s.modality.coding[1].code))
         )) AS codes
     FROM read
 ),

@@ -6,7 +6,7 @@ WITH read AS (
     SELECT
         *,
         from_json(json, '{"whenHandedOver": "VARCHAR", "whenPrepared": "VARCHAR",
-            "quantity": {"value": "DOUBLE", "unit": "VARCHAR", "code": "VARCHAR"}}') AS r
+            "quantity": {"value": "DOUBLE", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}') AS r
     FROM resource
     WHERE type = 'MedicationDispense'
 )

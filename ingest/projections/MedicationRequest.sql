@@ -8,7 +8,7 @@ WITH read AS (
         *,
         from_json(json, '{"intent": "VARCHAR", "authoredOn": "VARCHAR", "doNotPerform": "BOOLEAN",
             "dosageInstruction": [{"doseAndRate": [{"doseQuantity":
-                {"value": "DOUBLE", "unit": "VARCHAR", "code": "VARCHAR"}}]}]}') AS r
+                {"value": "DOUBLE", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]}') AS r
     FROM resource
     WHERE type = 'MedicationRequest'
 )

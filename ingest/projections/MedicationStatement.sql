@@ -2,12 +2,13 @@
 --
 -- `time`: `dateAsserted`, for the taking is known once it is told, and not before it began; without
 -- it the end of `effective[x]`, else the encounter's end. `occurred`: the start of `effective[x]`.
--- Not taken, merely intended and entered in error are skipped.
+-- Not taken (R5: by `adherence`), merely intended, drafts and entered in error are skipped.
 WITH read AS (
     SELECT
         *,
         from_json(json, '{"dateAsserted": "VARCHAR", "effectiveDateTime": "VARCHAR",
-            "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"}}') AS r
+            "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"},
+            "adherence": {"code": {"coding": [{"code": "VARCHAR"}]}}}') AS r
     FROM resource
     WHERE type = 'MedicationStatement'
 )
@@ -34,6 +35,8 @@ SELECT
     'STATED//' || m.code AS code,
     m.display AS display,
     list_prepend(m.code, m.parents) AS parents,
-    CASE WHEN status IN ('not-taken', 'intended', 'entered-in-error') THEN status
+    CASE WHEN status IN ('not-taken', 'intended', 'draft', 'entered-in-error') THEN status
+         WHEN r.adherence.code.coding[1].code LIKE 'not-taking%'
+         THEN 'adherence ' || r.adherence.code.coding[1].code
          WHEN m.code IS NULL THEN 'no code' END AS skip
 FROM read x LEFT JOIN drug m ON m.file = x.file AND m.position = x.position

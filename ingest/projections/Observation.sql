@@ -6,8 +6,8 @@
 -- that was, from its encounter's end, else it is left out. `occurred`: the start of `effective[x]`.
 -- A coded value stands in the code (`LOINC//72166-2//SNOMED//266919005`), so that its presence can
 -- be learnt from; quantities, integers, booleans (1, 0), the middle of a range, a ratio's quotient
--- and the mean of sampled data are `numeric_value`; a comparator, words, dates and a ratio as it is
--- written are `text_value`. With `dataAbsentReason` in place of a value the code ends in `//ABSENT`:
+-- and the mean of sampled data are `numeric_value`, and so is the bound in words like "<5"; a comparator,
+-- words, dates, a ratio as it is written and the samples themselves (as JSON) are `text_value`. With `dataAbsentReason` in place of a value the code ends in `//ABSENT`:
 -- that it was looked for in vain is not a measurement.
 WITH read AS (
     SELECT
@@ -94,19 +94,21 @@ valued AS (
             q.value,
             p.valueInteger,
             p.valueBoolean::INT,
-            (g.low.value + g.high.value) / 2, g.low.value, g.high.value,
+            CASE WHEN coalesce(quantity_unit(g.low), '') = coalesce(quantity_unit(g.high), quantity_unit(g.low), '')
+                THEN (g.low.value + g.high.value) / 2 END,
+            g.low.value, g.high.value,
             o.numerator.value / nullif(o.denominator.value, 0),
             coalesce(w.origin.value, 0) + coalesce(w.factor, 1) * list_avg(
                 list_transform(string_split(w.data, ' '), lambda x: try_cast(x AS DOUBLE))
             ),
-            try_cast(trim(p.valueString) AS DOUBLE)
+            try_cast(regexp_extract(trim(p.valueString), '^((<=|>=|<|>) *)?([-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?)$', 3) AS DOUBLE)
         ) AS number,
         coalesce(
             q.comparator,
             CASE WHEN g IS NOT NULL AND number IS NOT NULL
                 THEN concat(g.low.value, '..', g.high.value) END,
             CASE WHEN o.numerator.value IS NOT NULL THEN concat(o.numerator.value, ':', o.denominator.value) END,
-            p.valueString, p.valueDateTime, p.valueTime,
+            p.valueString, p.valueDateTime, p.valueTime, p.valueSampledData::VARCHAR,
             CASE WHEN span.start IS NOT NULL OR span."end" IS NOT NULL THEN concat(span.start, '/', span."end") END
         ) AS words,
         p.dataAbsentReason IS NOT NULL AND number IS NULL AND words IS NULL AND answer.code IS NULL AS absent

@@ -34,7 +34,7 @@ SELECT
         ELSE 'skipped'
     END AS status,
     CASE
-        WHEN status = 'projected' THEN NULL
+        WHEN r.type IN (SELECT unnest($always)) OR m.file IS NOT NULL THEN NULL
         WHEN r.type NOT IN (SELECT unnest($supported)) THEN r.type
         WHEN r.subject_key IS NULL THEN 'no subject'
         WHEN r.subject_key NOT LIKE 'Patient/%' THEN r.type || ': subject is no Patient'
@@ -42,7 +42,8 @@ SELECT
         WHEN s.skip IS NOT NULL THEN r.type || ': ' || s.skip
         WHEN s.undated THEN r.type || ': undated'
         ELSE r.type || ': nothing to project'
-    END AS detail
+    END AS detail,
+    r.subject_key
 FROM read_resource r
 LEFT JOIN seen s ON s.file = r.file AND s.position = r.position
 LEFT JOIN made m ON m.file = r.file AND m.position = r.position;

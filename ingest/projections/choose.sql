@@ -26,8 +26,9 @@ WINDOW newest AS (
     ORDER BY updated DESC NULLS LAST, version DESC NULLS LAST, seq DESC
 );
 
-INSERT INTO outcome
-SELECT file, position, CASE WHEN problem IS NULL THEN 'skipped' ELSE 'quarantined' END, coalesce(problem, skip)
+INSERT INTO outcome BY NAME
+SELECT file, position, CASE WHEN problem IS NULL THEN 'skipped' ELSE 'quarantined' END AS status,
+    coalesce(problem, skip) AS detail
 FROM record WHERE problem IS NOT NULL OR skip IS NOT NULL;
 
 CREATE TABLE beaten AS
@@ -37,7 +38,7 @@ UNION ALL  -- a deletion that does not say of what
 SELECT file, position, 'deleted' FROM record
 WHERE deletion AND problem IS NULL AND skip IS NULL AND (type IS NULL OR id IS NULL);
 
-INSERT INTO outcome SELECT file, position, status, NULL FROM beaten;
+INSERT INTO outcome BY NAME SELECT file, position, status FROM beaten;
 
 CREATE TABLE full_url AS
 SELECT DISTINCT scope, full_url, type || '/' || id AS key

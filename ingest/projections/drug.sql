@@ -2,7 +2,8 @@
 CREATE OR REPLACE TEMP TABLE drug AS
 WITH asked AS (
     SELECT r.file, r.position, m.c AS found, CASE WHEN m.c.code IS NULL THEN '[' || concat_ws(',',
-        json_extract(r.json, ['$.medicationCodeableConcept', '$.medicationReference'])) || ']' END AS said
+        json_extract(r.json, ['$.medicationCodeableConcept', '$.medication.concept', '$.medicationReference',
+            '$.medication.reference'])) || ']' END AS said
     FROM read_resource r LEFT JOIN medication m ON m.key = r.drug_key
     WHERE r.type IN ('MedicationRequest', 'MedicationAdministration', 'MedicationStatement', 'MedicationDispense')
 ),

@@ -54,8 +54,10 @@ CREATE MACRO verification(s) AS list_filter(
         list_transform(list_concat(s ->> '$.coding[*].code', [s ->> '$.text', s ->> '$']), lambda x: lower(trim(x))), w)
 )[1];
 
--- UCUM where the quantity has it, else what a person reads.
-CREATE MACRO quantity_unit(q) AS coalesce(q.code, q.unit);
+-- UCUM where the quantity has it (its code may be of another system), else what a person reads.
+CREATE MACRO quantity_unit(q) AS coalesce(
+    CASE WHEN q.system IS NULL OR q.system = 'http://unitsofmeasure.org' THEN q.code END, q.unit, q.code
+);
 
 -- A `urn:uuid:` that says who is meant within its Bundle alone: no UUID (RFC 9562: version, variant),
 -- or a counted one, which others have too. Digits that are drawn by chance have fewer than eight
@@ -77,3 +79,13 @@ CREATE MACRO ref_key(from_scope, container, ref) AS coalesce(
     plain_key(container, ref),
     (SELECT max(x.key) FROM reference x WHERE x.scope = from_scope AND x.ref = ref)
 );
+
+-- What a reference can be found by: as it is written, by its last two parts, by an identifier.
+CREATE MACRO is_plain(ref) AS regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+');
+CREATE MACRO scoped(ref, scope) AS CASE WHEN local_urn(ref) THEN ref || '@' || scope ELSE ref END;
+CREATE MACRO bare_reference(ref) AS regexp_replace(ref, '/_history/[^/]*$', '');
+CREATE MACRO reference_tokens(ref) AS list_filter([
+    bare_reference(ref),
+    nullif(regexp_extract(bare_reference(ref), '([A-Z][A-Za-z]+/[^/?#|]+)$', 1), ''),
+    nullif(regexp_extract(ref, '^[A-Za-z]+[?]identifier=(?:.*[|])?(.*)$', 1), '')
+], lambda t: t IS NOT NULL);

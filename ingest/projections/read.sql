@@ -18,6 +18,7 @@ WITH line AS (
         file_order,
         position,
         wrapped,
+        strlen(text) AS bytes,
         CASE WHEN wrapped THEN TRY(text -> '$.resource')::VARCHAR ELSE text END AS json,
         CASE WHEN wrapped THEN TRY(json_extract_string(text, ['$.fullUrl', '$.method', '$.url', '$.modified',
             '$.problem', '$.skip', '$.order', '$.bundle'])) END AS said
@@ -30,7 +31,8 @@ headed AS (
         '$.subject.identifier.system', '$.subject.identifier.value',  -- 8, 9
         '$.patient.identifier.system', '$.patient.identifier.value',  -- 10, 11
         '$.encounter.reference', '$.context.reference', '$.context.encounter[0].reference',  -- to 14
-        '$.modifierExtension[0].url', '$.contained[0].resourceType', '$.medicationReference.reference'  -- 17
+        '$.modifierExtension[0].url', '$.contained[0].resourceType', '$.medicationReference.reference',  -- 17
+        '$.subject[0].reference', '$.context[0].reference', '$.medication.reference.reference'  -- R5: to 20
     ])) AS h FROM line
 ),
 named AS (
@@ -46,6 +48,8 @@ named AS (
 SELECT
     file,
     position,
+    file_order::BIGINT * 1099511627776 + position AS place,
+    bytes,
     scope,
     file_order::BIGINT * 1099511627776 + coalesce(try_cast(said[7] AS BIGINT), position) AS seq,
     CASE WHEN deletion THEN nullif(gone.type, '') ELSE h[1] END AS type,
@@ -64,14 +68,14 @@ SELECT
     try_cast(h[4] AS BIGINT) AS version,
     coalesce(h[5], '') AS status,
     coalesce(
-        h[6], h[7],
+        h[6], h[7], h[18],
         'Patient?identifier=' || coalesce(h[8] || '|', '') || h[9],
         'Patient?identifier=' || coalesce(h[10] || '|', '') || h[11]
     ) AS subject_ref,
-    coalesce(h[12], h[13], h[14]) AS encounter_ref,
+    coalesce(h[12], h[13], h[14], CASE WHEN h[19] LIKE '%Encounter/%' THEN h[19] END) AS encounter_ref,
     h[15] IS NOT NULL AS modified,
     zone,
-    h[17] AS drug_ref,
+    coalesce(h[17], h[20]) AS drug_ref,
     h[16] IS NOT NULL AS contains_others,
     -- Of most lines no more is needed: they are not copied.
     CASE WHEN h[16] IS NOT NULL OR h[1] IN ('Patient', 'Encounter', 'Location', 'Medication', 'Binary',
@@ -86,7 +90,7 @@ SELECT
 FROM named;
 
 INSERT INTO record BY NAME
-SELECT $batch AS batch, * EXCLUDE (json, contains_others) FROM part;
+SELECT $batch AS batch, * EXCLUDE (place, bytes, json, contains_others) FROM part;
 
 INSERT INTO kept BY NAME
 SELECT file, position, json FROM part WHERE type IN ('Patient', 'Location', 'Medication', 'Binary');
@@ -95,8 +99,8 @@ INSERT INTO holder BY NAME
 SELECT file, position, json -> '$.contained' AS contained FROM part WHERE contains_others;
 
 INSERT INTO stay BY NAME
-SELECT file, position, from_json(json -> '$.period', '{"start": "VARCHAR", "end": "VARCHAR"}') AS period,
-    json -> '$.hospitalization.dischargeDisposition' AS disposition
+SELECT file, position, from_json(coalesce(json -> '$.period', json -> '$.actualPeriod'), '{"start": "VARCHAR", "end": "VARCHAR"}') AS period,
+    coalesce(json -> '$.hospitalization.dischargeDisposition', json -> '$.admission.dischargeDisposition') AS disposition
 FROM part WHERE type = 'Encounter';
 
 INSERT INTO named BY NAME
@@ -111,6 +115,7 @@ SELECT DISTINCT scope, ref FROM (
     UNION ALL SELECT DISTINCT scope, encounter_ref FROM part
     UNION ALL SELECT DISTINCT scope, drug_ref FROM part
     UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM part WHERE type = 'Medication'
+    UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].item.reference.reference') FROM part WHERE type = 'Medication'
     UNION ALL SELECT scope, unnest(json ->> '$.location[*].location.reference') FROM part WHERE type = 'Encounter'
     UNION ALL SELECT scope, unnest(json ->> '$.content[*].attachment.url') FROM part WHERE type = 'DocumentReference'
     UNION ALL SELECT scope, unnest(json ->> '$.presentedForm[*].url') FROM part WHERE type = 'DiagnosticReport'

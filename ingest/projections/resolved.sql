@@ -18,7 +18,7 @@ FROM (
            period_end_from(period, zone) AS end_from,
            period."end" AS end_as_written,
            least(fhir_end(period.start, zone), fhir_end(period."end", zone)) AS start,
-           status IN ('arrived', 'triaged', 'in-progress', 'onleave') AS open,
+           status IN ('arrived', 'triaged', 'in-progress', 'onleave', 'on-hold') AS open,
            concept(disposition).code AS disposition
     FROM resolved r JOIN stay s ON s.file = r.file AND s.position = r.position
     WHERE type = 'Encounter' AND status NOT IN ('planned', 'cancelled', 'entered-in-error')
@@ -59,14 +59,15 @@ whole AS (
 ),
 mixed AS (
     SELECT scope, key, unnest(from_json(json -> '$.ingredient',
-        '[{"itemCodeableConcept": "JSON", "itemReference": {"reference": "VARCHAR"}}]')) AS part
+        '[{"itemCodeableConcept": "JSON", "itemReference": {"reference": "VARCHAR"},
+          "item": {"concept": "JSON", "reference": {"reference": "VARCHAR"}}}]')) AS part
     FROM whole WHERE NOT coded
 ),
 parts AS (
-    SELECT m.key, coalesce(w.c, concept(m.part.itemCodeableConcept)) AS c
+    SELECT m.key, coalesce(w.c, concept(coalesce(m.part.itemCodeableConcept, m.part.item.concept))) AS c
     FROM mixed m
     LEFT JOIN whole w ON w.coded AND w.key = ref_key(
-        m.scope, split_part(m.key, '#', 1), m.part.itemReference.reference)
+        m.scope, split_part(m.key, '#', 1), coalesce(m.part.itemReference.reference, m.part.item.reference.reference))
 )
 SELECT key, c FROM parts WHERE c.code IS NOT NULL
 UNION ALL

@@ -1,9 +1,12 @@
 -- What is filled on the way, beside `projected` (whose columns ingest/schema.py states).
 
--- What became of each record; records of which something was left out for want of a date.
-CREATE TABLE outcome (file VARCHAR, position BIGINT, status VARCHAR, detail VARCHAR);
+-- What became of each record, and whose it is; records of which something was left out for want of a date.
+CREATE TABLE outcome (file VARCHAR, position BIGINT, status VARCHAR, detail VARCHAR, subject_key VARCHAR);
 
 CREATE TABLE undated (file VARCHAR, position BIGINT, type VARCHAR);
+
+-- Of each batch with any: how many records without a code were held against FHIR's own definition.
+CREATE TABLE refusable (n BIGINT);
 
 -- What images are joined by.
 CREATE TABLE imaging_study (
@@ -47,4 +50,14 @@ CREATE TABLE location (key VARCHAR, name VARCHAR);
 
 CREATE TABLE medication (key VARCHAR, c STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[]));
 
-CREATE TABLE attached_bytes (key VARCHAR, mime VARCHAR, data VARCHAR)
+CREATE TABLE attached_bytes (key VARCHAR, mime VARCHAR, data VARCHAR);
+
+-- What the index keeps of each line (trace.sql): `place` is the file's number and the position in it;
+-- what it is, speaks of, and what it can be spoken of by are hashes, which take little room.
+CREATE TABLE trace (
+    place BIGINT, type VARCHAR, key UBIGINT, deletion BOOLEAN, subject UBIGINT, encounter UBIGINT, bytes UINTEGER
+);
+
+CREATE TABLE depend (place BIGINT, token UBIGINT, link BOOLEAN);
+
+CREATE TABLE provide (place BIGINT, token UBIGINT, whole UBIGINT)

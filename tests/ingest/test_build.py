@@ -53,6 +53,7 @@ def test_a_failed_ingest_leaves_the_store_as_it_was(tmp_path: Path, monkeypatch)
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
+    monkeypatch.setattr("ingest.additions.rewrite_shards", fail)
     monkeypatch.setattr("ingest.build.write_store", fail)
     with pytest.raises(OSError, match="disk full"):
         ingested(tmp_path, write_ndjson(tmp_path / "b.ndjson", PATIENT, B))

@@ -80,6 +80,65 @@ RECORDS: list[dict[str, Any]] = [
         "date": A,
         "condition": [{"code": CODE}],
     },
+    *(
+        {"resourceType": "AdverseEvent", "actuality": "actual", "event": CODE, **dates, **STAY}
+        for dates in ({"date": A, "recordedDate": C}, {"date": A, "detected": B}, {})
+    ),
+    *(
+        {"resourceType": "CarePlan", "intent": "plan", "category": [CODE], **more, **STAY}
+        for more in (
+            {"created": C, "period": PERIOD},
+            {"period": {"start": C}},
+            {"activity": [{"detail": {"code": CODE}}], "created": A, "meta": {"lastUpdated": C}},
+        )
+    ),
+    *(
+        {"resourceType": "ClinicalImpression", "status": "completed", "summary": "well"}
+        | dates
+        | {"finding": [{"itemCodeableConcept": CODE}], **STAY}
+        for dates in ({"date": C, "effectivePeriod": PERIOD}, {"effectiveDateTime": A}, {})
+    ),
+    *(
+        {"resourceType": "Composition", "type": CODE, "text": {"div": "<div>well</div>"}}
+        | dates
+        | STAY
+        for dates in (
+            {"status": "final", "date": C, "event": [{"period": PERIOD}]},
+            {"status": "amended", "date": A, "meta": {"lastUpdated": C}},
+            {"status": "final"},
+        )
+    ),
+    {"resourceType": "Flag", "status": "active", "code": CODE, "period": PERIOD, **ABOUT},
+    {"resourceType": "Goal", "description": CODE, "startDate": A, "statusDate": C, **ABOUT},
+    {"resourceType": "Goal", "description": CODE, "statusDate": C, **ABOUT},
+    *(
+        {"resourceType": "Media", "status": "completed", "modality": CODE, **dates, **STAY}
+        for dates in (
+            {"createdPeriod": PERIOD, "issued": C},
+            {"createdDateTime": A},
+            {"content": {"creation": B}},
+            {},
+        )
+    ),
+    *(
+        {"resourceType": "QuestionnaireResponse", "status": status, **dates, **STAY}
+        | {"item": [{"linkId": "1", "answer": [{"valueInteger": 3}]}]}
+        for status, dates in (
+            ("completed", {"authored": A}),
+            ("amended", {"authored": A, "meta": {"lastUpdated": C}}),
+            ("completed", {}),
+        )
+    ),
+    {"resourceType": "ServiceRequest", "intent": "order", "code": CODE, "authoredOn": B, **STAY},
+    {"resourceType": "ServiceRequest", "intent": "order", "code": CODE, **STAY},
+    *(
+        {"resourceType": "Specimen", "type": CODE, **dates, **ABOUT}
+        for dates in (
+            {"collection": {"collectedPeriod": PERIOD}, "receivedTime": C},
+            {"collection": {"collectedDateTime": A}},
+            {"parent": [{"reference": "Specimen/x"}], "processing": [{"timeDateTime": B}]},
+        )
+    ),
     {"resourceType": "ImagingStudy", "status": "available", "started": B, **ABOUT},
     {"resourceType": "ImagingStudy", "status": "available", **STAY},
     *(

@@ -26,10 +26,10 @@ VALUES = {
     "words": ({"valueString": "no growth"}, (None, "no growth", None)),
     "number-as-words": ({"valueString": " 0 "}, (0.0, "0", None)),
     "range": (
-        {"valueRange": {"low": {"value": 2, "unit": "g"}, "high": {"value": 4, "unit": "g"}}},
-        (3.0, "2.0..4.0", "g"),
+        {"valueRange": {"low": {"value": 2, "unit": "kg"}, "high": {"value": 4, "unit": "kg"}}},
+        (3.0, "2.0..4.0", "kg"),
     ),
-    "half-range": ({"valueRange": {"low": {"value": 2, "unit": "g"}}}, (2.0, "2.0..", "g")),
+    "half-range": ({"valueRange": {"low": {"value": 2, "unit": "kg"}}}, (2.0, "2.0..", "kg")),
     "titre": (
         {"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 128}}},
         (1 / 128, "1.0:128.0", None),
@@ -46,7 +46,24 @@ VALUES = {
                 "data": "1 2 E 3",
             }
         },
-        (14.0, None, "mV"),
+        (14.0, '{"origin":{"value":10,"unit":"mV"},"factor":2,"data":"1 2 E 3"}', "mV"),
+    ),
+    "bound-in-words": ({"valueString": "< 5"}, (5.0, "< 5", None)),
+    "exponent-in-words": ({"valueString": "1.5e3"}, (1500.0, "1.5e3", None)),
+    "range-in-two-units": (
+        {"valueRange": {"low": {"value": 2, "unit": "puff"}, "high": {"value": 4, "unit": "tab"}}},
+        (2.0, "2.0..4.0", "puff"),
+    ),
+    "unit-code-of-another-system": (
+        {
+            "valueQuantity": {
+                "value": 2,
+                "unit": "puff",
+                "system": "http://snomed.info/sct",
+                "code": "415215001",
+            }
+        },
+        (2.0, None, "puff"),
     ),
     "date": ({"valueDateTime": "2020-05-01"}, (None, "2020-05-01", None)),
     "clock": ({"valueTime": "08:30:00"}, (None, "08:30:00", None)),

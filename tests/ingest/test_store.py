@@ -40,7 +40,7 @@ def everybody() -> list[dict]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> RecordStore:
     place = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "_EVENTS_A_SHARD", 40)
+        patch.setattr(writer, "EVENTS_A_SHARD", 40)
         ingested(place, write_ndjson(place / "in.ndjson", *everybody()))
     return RecordStore(place / "store")
 

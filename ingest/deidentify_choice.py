@@ -1,0 +1,165 @@
+"""Keep whether a store is de-identified: it is chosen once, and holds for all that comes later.
+
+The choice stands in the raw zone (`deidentify.json`), which the store is a function of, and in the
+store's report. A store that mixed both would be taken for a de-identified one.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ingest.errors import MedweaveError, StoreError, UsageError
+from ingest.landing import LandedFile, RawZone
+
+__all__ = [
+    "FLAGGED",
+    "Deidentification",
+    "choosing",
+    "settle_choice",
+    "with_neutral_names",
+]
+
+FLAGGED = "metadata/burned_in_annotation.parquet"
+"""Which images of a de-identified store have writing in the picture, or may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deidentification:
+    """Say how a store is de-identified."""
+
+    shifts_dates: bool = True
+    """Whether dates are shifted, one number of days a subject; else they stay as they are."""
+
+    @classmethod
+    def of_report(cls, report: dict[str, Any]) -> "Deidentification | None":
+        """Read the choice that a store's report states; None where it is not de-identified."""
+        said = report.get("deidentified")
+        return cls(shifts_dates=said["dates"] == "shifted") if said else None
+
+    def stated(self) -> dict[str, Any]:
+        """Give what the report states."""
+        return {"dates": "shifted" if self.shifts_dates else "kept"}
+
+    def flagged_images(self, store: Path) -> list[tuple[str, str]]:
+        """List the images with burned-in annotation: path, and `stated` or `suspected`."""
+        place = store / FLAGGED
+        if not place.is_file():
+            return []
+        table = pq.read_table(place)
+        return list(zip(table["image"].to_pylist(), table["burned_in"].to_pylist(), strict=True))
+
+
+def settle_choice(
+    zone: RawZone, store: Path, *, deidentify: bool | None, keep_dates: bool
+) -> Deidentification | None:
+    """Give what holds for a raw zone and its store; a new one begins with what is asked for.
+
+    Args:
+        zone: the raw zone, before anything new is registered.
+        store: the store, whether it is there or not.
+        deidentify: what is asked for; None takes what the store began with.
+        keep_dates: whether dates are to stay.
+
+    Raises:
+        UsageError: what is asked for is not what the store began with.
+        StoreError: the choice that the raw zone keeps is damaged.
+    """
+    if keep_dates and not deidentify:
+        raise UsageError("--keep-dates is of --deidentify; without it dates are kept anyway")
+    asked = Deidentification(shifts_dates=not keep_dates) if deidentify else None
+    begun = _begun(zone, store)
+    if begun is None:
+        _write(zone.path / "deidentify.json", asked)
+        return asked
+    [was] = begun
+    if deidentify is not None and asked != was:
+        raise UsageError(
+            f"{store} began {_words(was)} and can't go on {_words(asked)}: "
+            "one store is not both; ingest into another"
+        )
+    return was
+
+
+def with_neutral_names(files: list[LandedFile]) -> list[LandedFile]:
+    """Name each file by its id and kind: a file's own name may be a patient's."""
+    return [replace(file, name=f"{file.id}.{file.kind}") for file in files]
+
+
+@contextmanager
+def choosing(
+    zone: RawZone, store: Path, *, deidentify: bool | None, keep_dates: bool, public: bool
+) -> Iterator[Deidentification | None]:
+    """Settle the choice, and hold to it in what an ingest leaves in the raw zone and tells people.
+
+    Raises:
+        UsageError: as settle_choice, and where the key would be the published one.
+    """
+    if deidentify and public:
+        raise UsageError(
+            "--public and --deidentify exclude each other: with the published key anybody could "
+            "undo the pseudonyms and the shifts of the dates"
+        )
+    choice = settle_choice(zone, store, deidentify=deidentify, keep_dates=keep_dates)
+    try:
+        yield choice
+    except MedweaveError as error:
+        if choice is not None and error.args:
+            error.args = (_without_names(str(error.args[0]), zone), *error.args[1:])
+        raise
+    finally:
+        _close_to_others(zone.path)
+
+
+def _without_names(words: str, zone: RawZone) -> str:
+    """Name landed files by their ids: what they are called may be what a patient is called."""
+    for file in zone.files():
+        words = words.replace(str(file.path), f"file {file.id}")
+        if len(file.name) > 3:
+            words = words.replace(file.name, f"{file.id}.{file.kind}")
+    return words
+
+
+def _close_to_others(raw: Path) -> None:
+    """Let nobody but the owner read a raw zone: directories 0700, files 0600."""
+    for place, folders, files in os.walk(raw):
+        for name, mode in [*((f, 0o700) for f in folders), *((f, 0o600) for f in files)]:
+            path = Path(place) / name
+            with suppress(FileNotFoundError):  # another's temporary file
+                if not path.is_symlink() and path.stat().st_mode & 0o777 != mode:
+                    path.chmod(mode)
+
+
+def _begun(zone: RawZone, store: Path) -> list[Deidentification | None] | None:
+    """Give the choice that holds, in a list; None where nothing has begun."""
+    kept, report = zone.path / "deidentify.json", store / "ingest_report.json"
+    try:
+        if report.is_file():
+            return [Deidentification.of_report(json.loads(report.read_text("utf-8")))]
+        if not zone.files():
+            return None
+        if not kept.is_file():
+            return [None]
+        return [Deidentification(**json.loads(kept.read_text("utf-8")))]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        place = report if report.is_file() else kept
+        raise StoreError(f"{place} is damaged; put it back, or start a new store") from None
+
+
+def _write(place: Path, choice: Deidentification | None) -> None:
+    if choice is None:
+        place.unlink(missing_ok=True)
+        return
+    place.touch(mode=0o600)
+    place.write_text(json.dumps(vars(choice)) + "\n", "utf-8")
+
+
+def _words(choice: Deidentification | None) -> str:
+    if choice is None:
+        return "without --deidentify"
+    return "with --deidentify" + ("" if choice.shifts_dates else " --keep-dates")

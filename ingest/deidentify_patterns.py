@@ -1,0 +1,147 @@
+r"""Find in a text what looks like an identifier, though nothing of the patient's says that it is.
+
+    [CONTACT]  e-mail addresses, URLs, IP addresses, phone numbers (North American, with +, German,
+               or any after a word such as "Tel.")
+    [ID]       social security numbers, UUIDs, OIDs of six parts and more, what follows a word such
+               as "MRN" or "Fall-Nr.", and eight digits and more in a row
+    [NAME]     one or two names after a title: "Dr. Patel", "Frau Schmidt"
+    [ADDRESS]  a street with its number
+    90+        an age of over 89 years (HIPAA, 45 CFR 164.514(b)(2)(i)(C))
+
+Packages were looked at. `presidio-analyzer` needs a spaCy model, and `scrubadub`'s names a corpus
+of NLTK's, both to be downloaded. `phonenumbers` 9.0 in its mild mode takes "120/80" and "135-145"
+for numbers, and in its strict mode leaves those out that are in no plan, such as (555) 810-7203.
+"""
+
+import re
+from collections.abc import Iterator
+
+from ingest.deidentify_terms import ADDRESS, CONTACT, ID, NAME, Span
+
+__all__ = ["find_after_words", "find_likely", "find_long_numbers", "find_sure"]
+
+_EMAIL = re.compile(
+    r"(?<![^\W_])[\w.+-]{1,64}\s?(?:@|\(at\)|\[at\])\s?[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"(?:\b[a-z][a-z+]{1,9}://|\bwww\.)[^\s<>\"]+", re.IGNORECASE)
+_IP = re.compile(
+    r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)"
+    r"|(?<![\w:])(?:[0-9a-f]{1,4}:){4,7}:?(?:[0-9a-f]{1,4}:?){1,4}(?![\w:])"
+    r"|(?<![\w:])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])",
+    re.IGNORECASE,
+)
+_UUID = re.compile(
+    r"(?<![0-9a-z])[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-z])",
+    re.IGNORECASE,
+)
+_OID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\w])")
+_SSN = re.compile(r"(?<![\w-])\d{3}[- ]\d{2}[- ]\d{4}(?![\w-])")
+_LONG_NUMBER = re.compile(r"(?<![\w.,])\d{8,}(?![\w]|[.,]\d)")
+_PHONE = re.compile(
+    r"(?<![\w.,/-])(?:\+?1[-. ]?)?(?:\(\d{3}\)[ ]?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w]|[-.]\d)"
+    r"|(?<![\w])\+\d{1,3}[ ./-]?(?:\(0?\d{1,4}\)[ ]?)?\d(?:[ ./-]?\d){5,13}(?![\w])"
+    r"|(?<![\w.,/-])(?!\d{4,5}-\d{3,4}-\d{1,2}\b)"  # a drug's number
+    r"\(?0\d{2,5}\)?[ ]?[/ -][ ]?\d{3,9}(?:[ -]\d{1,6}){0,3}(?![\w]|[.,/]\d)"
+    r"|(?<![\w.,/-])00\d{2}[ -]?\d(?:[ ./-]?\d){6,13}(?![\w])"
+)
+_PHONE_WORD = re.compile(
+    r"\b(?:tel(?:efon|ephone)?|phone|fax|mobile|mobil|handy|cell|pager|call(?:ed)?|callback)\b"
+    r"(?:[ ]?(?:no|nr|number|nummer)\b)?[.:# ]{0,4}(?:is |at |unter )?"
+    r"(?P<value>\+?\(?\d(?:[ ()./-]{0,2}\d){4,14})(?![\w])",
+    re.IGNORECASE,
+)
+_ID_WORD = re.compile(
+    r"\b(?:mrn|m\.r\.n\.|med(?:ical)? rec(?:ord)?|patient(?:en)?|pat|ssn|social security|account|"
+    r"acct|accession|acc|encounter|visit|case|fall|chart|hospital|insurance|policy|member|subscriber|"
+    r"versicherten|versicherungs|krankenkassen|licen[cs]e|passport|reisepass|ausweis|npi|dea|nhs|"
+    r"specimen|sample|order|auftrags|serial|device|study|id|kennung)"
+    r"[ .-]{0,2}(?:(?:id|no|nr|num|number|nummer|identifier)\b)?[.:#= ]{1,4}(?:is )?"
+    r"(?P<value>(?=[\w./-]{0,30}\d)[A-Z0-9](?:[\w./-]{1,38}[A-Z0-9]))(?![\w])",
+    re.IGNORECASE,
+)
+_TITLED = re.compile(
+    r"\b(?:[Dd][Rr]|[Mm]rs?|MRS?|[Mm]s|MS|[Mm]iss|[Pp]rof|Herrn?|Frau|HERRN?|FRAU)\b\.?"
+    r"(?:[ ](?:med|rer|nat|Dr|Prof|habil|phil)\b\.?)*[ ]+"
+    r"(?P<value>(?:(?:von|van|de|der|den|zu)[ ])*(?:[^\W\d_]\.[ ]?){0,3}[^\W\d_a-zà-ÿ][\w'-]+"
+    r"(?:[ ](?:(?:von|van|de|der|den|zu)[ ])*[^\W\d_a-zà-ÿ][\w'-]+)?)"
+)
+_STREET = re.compile(
+    r"(?<![\w.,/-])\d{1,5}[a-z]?[ ](?:[NSEW]\.?[ ])?(?:[A-Z][\w'.-]*[ ]){1,3}"
+    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Terrace|Parkway|"
+    r"Pkwy|Highway|Hwy|Way|Circle|Square)\b\.?(?:,?[ ](?:Apt|Unit|Suite|Ste|#)\.?[ ]?\w{1,6})?"
+    r"|(?<![\w])[A-ZÄÖÜ][\wäöüß-]*(?:straße|strasse|str\.|gasse|allee|damm|ufer)[ ]\d{1,4}[a-z]?\b"
+    r"(?:,?[ ]\d{5}[ ][A-ZÄÖÜ][\wäöüß-]+)?"
+    r"|(?<![\w])[A-Z][a-z]+,[ ][A-Z]{2}[ ]\d{5}(?:-\d{4})?(?![\w])"
+)
+_AGE = re.compile(
+    r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?o\b"
+    r"|[ -]?jahre alt\b|[ -]?jährig|[ ]?[MF]\b[ ]?(?:with|w/|who)|[ ]years of age\b)"
+    r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
+    r"(?P<other>9\d|1[0-2]\d)(?![\w.,/%]|-\d)",
+    re.IGNORECASE,
+)
+_MEASURES = re.compile(
+    r"(?i)\s*(?:mg|mcg|µg|g|kg|ml|l|mmol|units?|iu|mm|cm|%|x|days?|weeks?|hours?)\b"
+)
+
+
+def find_sure(plain: str, *, coded: bool = False) -> Iterator[Span]:
+    """Give what can be nothing but an identifier: no date is written like it.
+
+    In a code, an OID is a code system's.
+
+    >>> text = "jane@example.org, 10.0.0.17, 078-05-1120, 1.2.840.113619.2.62.994"
+    >>> [(text[a:b], tag) for a, b, tag in find_sure(text)][2:]
+    [('1.2.840.113619.2.62.994', '[ID]'), ('078-05-1120', '[ID]')]
+    """
+    if "@" in plain or "(at)" in plain or "[at]" in plain:
+        yield from _all(_EMAIL, plain, CONTACT)
+    if "://" in plain or "www" in plain.lower():
+        yield from _all(_URL, plain, CONTACT)
+    if any(letter.isdigit() for letter in plain):
+        yield from _all(_IP, plain, CONTACT)
+        yield from _all(_UUID, plain, ID)
+        yield from () if coded else _all(_OID, plain, ID)
+        yield from _all(_SSN, plain, ID)
+
+
+def find_likely(plain: str) -> Iterator[Span]:
+    """Give what looks like an identifier in free text and is no date, the likeliest first.
+
+    >>> text = "MRN: 00123, ask (555) 810-7203; BP 120/80, 5 mg, INR 2-3, a 93-year-old"
+    >>> [(text[a:b], tag) for a, b, tag in find_likely(text)]
+    [('(555) 810-7203', '[CONTACT]'), ('00123', '[ID]'), ('93', '90+')]
+    """
+    if any(letter.isdigit() for letter in plain):
+        yield from _all(_PHONE, plain, CONTACT)
+        yield from find_after_words(plain)
+        yield from _all(_STREET, plain, ADDRESS)
+        for m in _AGE.finditer(plain):
+            yield (*m.span("value" if m["value"] else "other"), "90+")
+    yield from _values(_TITLED, plain, NAME)
+
+
+def find_long_numbers(plain: str) -> Iterator[Span]:
+    """Give eight digits and more in a row; a date may be written so, and is looked for before."""
+    yield from _all(_LONG_NUMBER, plain, ID)
+
+
+def find_after_words(plain: str) -> Iterator[Span]:
+    """Give what follows a word such as "MRN" or "Tel."."""
+    yield from _values(_PHONE_WORD, plain, CONTACT)
+    for m in _ID_WORD.finditer(plain):
+        # "Case 3", "order 5 mg", "visit 2-3 days": a number that short is one of these.
+        digits = sum(letter.isdigit() for letter in m["value"])
+        if digits >= 4 and not _MEASURES.match(plain, m.end("value")):
+            yield (*m.span("value"), ID)
+
+
+def _all(pattern: re.Pattern[str], plain: str, tag: str) -> Iterator[Span]:
+    for m in pattern.finditer(plain):
+        yield (*m.span(), tag)
+
+
+def _values(pattern: re.Pattern[str], plain: str, tag: str) -> Iterator[Span]:
+    for m in pattern.finditer(plain):
+        yield (*m.span("value"), tag)

@@ -1,0 +1,354 @@
+"""Find in a text what is known of a patient: names, addresses, numbers, in whatever way typed.
+
+What is known becomes phrases of folded tokens (deidentify_fold.py), looked up by their first token:
+no pattern is compiled for anybody, and a text that shares no token with them costs one look. A name
+is found in any case, with or without accents (Müller, MUELLER, Muller), hyphenated or not, broken
+over lines, spaced out, as "Last, First", with initials beside it, and run together (janedoe, jdoe).
+
+Not every token of a name can go wherever it stands, so there are four degrees of care:
+
+    ANYWHERE   most names, addresses, and numbers of five characters or more
+    WHOLE      a given and the family name side by side: with a capital
+    CAPITAL    names that are ordinary words (May, Long, Black) or have three letters: only with a
+               capital, and in a text of capitals only beside another name
+    BESIDE     names of one or two letters, particles (van, de) and initials: only beside a name
+
+What is shorter than four characters, and has no keyword before it, is not found as an identifier.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingest.deidentify_fold import Folded, Token, fold_word, tokens_of
+from ingest.deidentify_words import NOBODY, ORDINARY, PARTICLES
+
+__all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms", "name_parts"]
+
+NAME, ADDRESS, CONTACT, ID = "[NAME]", "[ADDRESS]", "[CONTACT]", "[ID]"
+
+_ANYWHERE, _WHOLE, _CAPITAL, _BESIDE = range(4)
+_WIDEST_GAP = 3
+_UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue"))
+_STREETS = {
+    "street": "st",
+    "avenue": "ave",
+    "road": "rd",
+    "boulevard": "blvd",
+    "lane": "ln",
+    "drive": "dr",
+    "court": "ct",
+    "highway": "hwy",
+    "apartment": "apt",
+    "suite": "ste",
+    "strasse": "str",
+}
+_RUN = re.compile(r"\+?\(?\d[\d ().\-/]{3,28}\d")
+_BETWEEN_NAMES = re.compile(r"[\s.,;'\"()/_\-]*")
+
+Span = tuple[int, int, str]
+"""Where in the text, and the tag that goes there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Phrase:
+    rest: tuple[str, ...]
+    tag: str
+    care: int
+
+
+@dataclass(kw_only=True)
+class Terms:
+    """Hold what is known of one subject."""
+
+    phrases: dict[str, list[_Phrase]] = field(default_factory=dict)
+    digits: dict[str, str] = field(default_factory=dict)
+    """Numbers of five digits and more, whatever groups they come in, with their tags."""
+
+    own: set[str] = field(default_factory=set)
+    """The patient's own identifiers: what they are in any place, even as a standard code."""
+
+    initials: set[str] = field(default_factory=set)
+
+    def add_name(self, given: Sequence[str] = (), family: str = "") -> None:
+        """Add a person's name; either part may be missing."""
+        firsts = [part for name in given for part in _spellings(name)]
+        lasts = _spellings(family)
+        for spelled in (*firsts, *lasts):
+            self._add_words(spelled, NAME)
+        for first in firsts:
+            a = tokens_of(first)
+            self.initials.update(part[0] for part in a if part[0].isalpha())
+            for last in lasts:
+                b = tokens_of(last)
+                care = min(_care_of(a + b), _WHOLE) if a and b else _BESIDE
+                self._add(a + b, NAME, care)
+                self._add(b + a, NAME, care)
+                for family in {b, *((part,) for part in b)} if a else ():
+                    self._add_glued("".join(a), "".join(family))
+        self.initials.update(part[0] for last in lasts for part in tokens_of(last)[:1])
+
+    def add_whole_name(self, given: Sequence[str], family: str) -> None:
+        """Add a name that counts only with its given and family name side by side."""
+        first, last = [], []
+        if given:
+            first = [tokens_of(spelled) for spelled in _spellings(given[0])]
+        last = [tokens_of(spelled) for spelled in _spellings(family)]
+        for a in filter(None, first):
+            for b in filter(None, last):
+                self._add(a + b, NAME, _care_of(a + b))
+                self._add(b + a, NAME, _care_of(b + a))
+
+    def add_words_of_name(self, words: str) -> None:
+        """Add a name that is written in one piece, with or without titles."""
+        bare = [
+            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in _TITLES
+        ]
+        if bare:
+            self.add_name(bare[:-1], bare[-1]) if "," not in words else self.add_name(
+                bare[1:], bare[0]
+            )
+
+    def add_place(self, lines: Iterable[str] = (), city: str = "", postal_code: str = "") -> None:
+        """Add an address; state and country stay, as they tell little."""
+        for line in lines:
+            for spelled in _spellings(line):
+                tokens = tokens_of(spelled)
+                for variant in {tokens, _shortened(tokens)}:
+                    self._add_line(variant)
+        for spelled in _spellings(city):
+            tokens = tokens_of(spelled)
+            short = len(tokens) == 1 and len(tokens[0]) < 4
+            self._add(tokens, ADDRESS, _BESIDE if short else _care_of(tokens))
+        code = tokens_of(postal_code)
+        if code:
+            self._add(code, ADDRESS, _ANYWHERE if len("".join(code)) >= 5 else _BESIDE)
+
+    def add_contact(self, value: str) -> None:
+        """Add a phone number, an e-mail address or a URL."""
+        number = re.sub(r"\D", "", value)
+        if "@" in value or any(letter.isalpha() for letter in value.lower().partition("x")[0]):
+            tokens = tokens_of(value)
+            self._add(tokens, CONTACT, _ANYWHERE)
+            mailbox = tokens_of(value.partition("@")[0])
+            if "@" in value and len("".join(mailbox)) >= 5:
+                self._add(mailbox, CONTACT, _care_of(mailbox))
+        elif len(number) >= 5:
+            self._add(tokens_of(value), CONTACT, _ANYWHERE)
+            for part in (number, number.lstrip("0"), number[-10:], number[-7:]):
+                if len(part) >= 6:
+                    self.digits.setdefault(part, CONTACT)
+
+    def add_id(self, value: str, *, own: bool = False) -> None:
+        """Add an identifier; one without a digit only where it is the patient's own."""
+        value = value.strip().removeprefix("urn:uuid:").removeprefix("urn:oid:")
+        value = value.rstrip("/").rpartition("/")[2] if "://" in value else value
+        tokens = tokens_of(value)
+        whole = "".join(tokens)
+        if len(whole) < (5 if whole.isdigit() or whole.isalpha() else 4):
+            return
+        if whole.isalpha() and (not own or whole in ORDINARY):
+            return
+        if whole.isdigit():
+            for part in (whole, whole.lstrip("0")):
+                if len(part) >= 5:
+                    self.digits[part] = ID
+        if own:
+            self.own.add(whole)
+        self._add(tokens, ID, _ANYWHERE)
+        self._add((whole,), ID, _ANYWHERE)
+
+    def add_met(self, other: "Terms", words: Set[str]) -> None:
+        """Add the phrases of another that begin with one of some words."""
+        for word in words & other.phrases.keys():
+            for phrase in other.phrases[word]:
+                self._add((word, *phrase.rest), phrase.tag, phrase.care)
+
+    def __bool__(self) -> bool:
+        return bool(self.phrases or self.digits)
+
+    def __contains__(self, number: object) -> bool:
+        """Say whether a whole number is one of the identifiers."""
+        return str(number) in self.digits or str(number) in self.phrases
+
+    def find(self, text: Folded) -> list[Span]:
+        """List where what is known stands in a text, sorted, with the tags that go there."""
+        tokens = text.tokens
+        hits: list[tuple[int, int, str, int]] = []
+        named = False
+        index = 0
+        while index < len(tokens):
+            found = self._longest(tokens, index)
+            if found is None:
+                index += 1
+                continue
+            length, tag, care = found
+            hits.append((tokens[index][1], tokens[index + length - 1][2], tag, care))
+            named = named or tag == NAME or care == _BESIDE
+            index += length
+        for word, start, end in text.joined_tokens():
+            hits += [
+                (start, end, phrase.tag, _ANYWHERE)
+                for phrase in self.phrases.get(word, ())
+                if not phrase.rest and phrase.care < _BESIDE
+            ]
+        hits += [(*span, _ANYWHERE) for span in self.find_numbers(text)]
+        if named:
+            hits += self._find_initials(text.text, tokens)
+        return _settle(text.text, sorted(hits)) if hits else []
+
+    def find_numbers(self, text: Folded) -> list[Span]:
+        """List where known numbers stand, in whatever groups their digits are."""
+        found: list[Span] = []
+        for run in _RUN.finditer(text.plain) if self.digits else ():
+            number = re.sub(r"\D", "", run[0])
+            for part in (number, number.lstrip("0"), number[-10:]):
+                if part in self.digits:
+                    found.append((*text.in_plain(*run.span()), self.digits[part]))
+                    break
+        return found
+
+    def _longest(self, tokens: Sequence[Token], index: int) -> tuple[int, str, int] | None:
+        word = tokens[index][0]
+        listed = self.phrases.get(word)
+        if listed is None:
+            bare = word.rstrip("0123456789")  # a login: doe2
+            if 4 <= len(bare) < len(word) <= len(bare) + 4:
+                listed = [
+                    p for p in self.phrases.get(bare, ()) if not p.rest and p.care == _ANYWHERE
+                ]
+        for phrase in listed or ():
+            last = index + len(phrase.rest)
+            if last >= len(tokens):
+                continue
+            if all(
+                tokens[index + n][0] == part
+                and tokens[index + n][1] - tokens[index + n - 1][2] <= _WIDEST_GAP
+                for n, part in enumerate(phrase.rest, 1)
+            ):
+                return len(phrase.rest) + 1, phrase.tag, phrase.care
+        return None
+
+    def _find_initials(self, text: str, tokens: Sequence[Token]) -> list[tuple[int, int, str, int]]:
+        return [
+            (start, end + (text[end : end + 1] == "."), NAME, _BESIDE)
+            for word, start, end in tokens
+            if len(word) == 1
+            and text[start].isupper()
+            and (word in self.initials or text[end : end + 1] == ".")
+        ]
+
+    def _add_words(self, words: str, tag: str) -> None:
+        tokens = tokens_of(words)
+        if not tokens:
+            return
+        if len(tokens) > 1:
+            self._add(tokens, tag, _care_of(tokens))
+            glued = "".join(tokens)
+            if len(glued) >= 4 and glued not in ORDINARY:
+                self._add((glued,), tag, _ANYWHERE)
+        for token in tokens:
+            if token not in NOBODY:  # "Patient_10000032"
+                self._add((token,), tag, _care_of((token,)))
+
+    def _add_glued(self, a: str, b: str) -> None:
+        for glued in (a + b, b + a, a[:1] + b, b + a[:1]):
+            if len(glued) >= 5 and glued not in ORDINARY:
+                self._add((glued,), NAME, _ANYWHERE)
+
+    def _add_line(self, tokens: tuple[str, ...]) -> None:
+        if len(tokens) > 1:
+            self._add(tokens, ADDRESS, _ANYWHERE)
+        street = tuple(token for token in tokens if not token[0].isdigit())
+        if len(street) > 1 or (street and len(street[0]) >= 6):
+            self._add(street, ADDRESS, _care_of(street))
+
+    def _add(self, tokens: tuple[str, ...], tag: str, care: int) -> None:
+        if not tokens or (len(tokens) == 1 and tokens[0].isdigit() and tag == NAME):
+            return
+        listed = self.phrases.setdefault(tokens[0], [])
+        phrase = _Phrase(rest=tokens[1:], tag=tag, care=care)
+        for place, other in enumerate(listed):
+            if other.rest == phrase.rest:
+                if phrase.care < other.care:
+                    listed[place] = phrase
+                return
+        listed.append(phrase)
+        listed.sort(key=lambda p: -len(p.rest))
+
+
+_TITLE_WORDS = """
+dds dipl do doz dr frau herr herrn ii iii ing jr md med miss mph mr mrs ms msc mx nat np pa phd priv
+prof rer rn sir sr
+"""
+_TITLES = frozenset(_TITLE_WORDS.split())
+
+
+def name_parts(name: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Give the given names and the family name of a FHIR HumanName, whatever is wrong with it."""
+    given = name.get("given")
+    firsts = [part for part in given if isinstance(part, str)] if isinstance(given, list) else []
+    family = name.get("family")
+    return firsts, family if isinstance(family, str) else ""
+
+
+def _spellings(words: str) -> list[str]:
+    """Give a name as it is and as it is typed without umlauts, and the other way round."""
+    if not words.strip():
+        return []
+    spelled = words
+    for letter, typed in _UMLAUTS:
+        spelled = spelled.replace(letter, typed)
+    back = re.sub("(?i)(a|o|u)e", r"\1", words)
+    return list(dict.fromkeys([words, spelled, back]))
+
+
+def _shortened(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_STREETS.get(token, token) for token in tokens)
+
+
+def _care_of(tokens: tuple[str, ...]) -> int:
+    if len(tokens) != 1:
+        # Two ordinary words in a row ("long day") are no name unless they have capitals.
+        plain = all(t in ORDINARY or t in PARTICLES or len(t) < 3 for t in tokens)
+        return _CAPITAL if plain else _ANYWHERE
+    token = tokens[0]
+    if len(token) < 3 or token in PARTICLES:
+        return _BESIDE
+    return _CAPITAL if len(token) == 3 or token in ORDINARY else _ANYWHERE
+
+
+def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
+    """Decide on what needs a capital or a neighbour, and put a name's parts together."""
+    shouted = not any(letter.islower() for letter in text)
+    sure = [
+        care == _ANYWHERE
+        or (text[start].isupper() and (care == _WHOLE or (care == _CAPITAL and not shouted)))
+        for start, _, _, care in hits
+    ]
+    order = [*range(1, len(hits)), *reversed(range(len(hits) - 1)), *range(1, len(hits))]
+    for index in order:  # a neighbour makes sure, and its own neighbour in turn
+        for other in (index - 1, index + 1):
+            if 0 <= other < len(hits) and sure[other] and not sure[index]:
+                first, second = sorted((hits[index], hits[other]))
+                alike = hits[index][2] == hits[other][2]
+                sure[index] = alike and _near(text, first[1], second[0])
+    spans: list[Span] = []
+    for (start, end, tag, _), taken in zip(hits, sure, strict=True):
+        if not taken:
+            continue
+        if spans and start < spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]), spans[-1][2])
+        elif spans and tag == spans[-1][2] != ID and _near(text, spans[-1][1], start):
+            spans[-1] = (spans[-1][0], end, tag)
+        else:
+            spans.append((start, end, tag))
+    return spans
+
+
+def _near(text: str, end: int, start: int) -> bool:
+    return (
+        start - end <= _WIDEST_GAP
+        and _BETWEEN_NAMES.fullmatch(text, end, max(start, end)) is not None
+    )

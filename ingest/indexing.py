@@ -1,0 +1,138 @@
+"""Make the index of a build out of the tables that its projection left behind.
+
+Tables that must be there: `file_order` (file, number), those of projections/tables.sql, `name` (as
+write_store fills it), `merged`, and what resolving made.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from ingest.accounting import TALLY
+from ingest.checksums import sha256_of
+from ingest.landing import LandedFile
+from ingest.record_index import (
+    BESIDE,
+    FILE_STEP,
+    RecordIndex,
+    begin_segments,
+    hash_of_files,
+    new_segment,
+    past_builds,
+    write_tables,
+)
+from ingest.references import run_script
+
+__all__ = [
+    "SEGMENT",
+    "STATE",
+    "beside_of",
+    "index_whole_build",
+    "name_files",
+    "numbers_of",
+    "told_of_build",
+]
+
+PLACED = f"o.number * {FILE_STEP}::BIGINT + t.position AS place"
+"""Of a table `t` joined with `file_order` as `o`."""
+
+STATE = (
+    f"SELECT {PLACED}, status, detail, subject_key FROM outcome t JOIN file_order o USING (file)"
+)
+EVENT = (
+    f"SELECT {PLACED}, hash(code, display, parents, unit) AS name"
+    " FROM projected t JOIN file_order o USING (file)"
+)
+UNDATED = f"SELECT {PLACED}, t.type FROM undated t JOIN file_order o USING (file)"
+SEGMENT = {
+    "trace": "FROM trace",
+    "depend": "FROM depend",
+    "provide": "FROM provide",
+    "state": STATE,
+    "event": EVENT,
+    "undated": UNDATED,
+    "provider": "FROM provider",
+}
+"""What each table of a segment is made of."""
+
+
+def name_files(con: duckdb.DuckDBPyConnection, files: Sequence[LandedFile]) -> None:
+    """Create `file_order`: the number of each FHIR file among those that landed."""
+    rows = pd.DataFrame({"file": [f.id for f in files], "number": range(len(files))})
+    con.register("numbered", rows)
+    con.execute(
+        "CREATE TABLE file_order AS SELECT file::VARCHAR AS file, number::BIGINT AS number"
+        " FROM numbered"
+    )
+    con.unregister("numbered")
+
+
+def index_whole_build(
+    con: duckdb.DuckDBPyConnection,
+    place: Path,
+    *,
+    files: list[LandedFile],
+    fhir: Sequence[LandedFile],
+    shards: int,
+    report: dict[str, Any],
+    made_of: dict[str, Any],
+) -> RecordIndex:
+    """Write the index of a build that projected everything; `commit` lets it count.
+
+    Args:
+        con: what the build leaves behind.
+        place: the index's directory.
+        files: all that landed.
+        fhir: those of them that hold FHIR records, in the same order.
+        shards: of `write_store`.
+        report: the build's.
+        made_of: `fingerprint`.
+    """
+    name_files(con, fhir)
+    run_script(con, "provider")
+    begin_segments(place)
+    segment = new_segment(place)
+    hashes = write_tables(con, segment, SEGMENT)
+    whole = {
+        "name": "FROM name",
+        "merged": "FROM merged",
+        "subject": f"SELECT subject_key, subject_id, subject_id % {shards} AS shard"
+        " FROM subject_id ORDER BY subject_key",
+        "tally": TALLY,
+    }
+    [(records,)] = con.execute("SELECT count(*) FROM trace").fetchall()
+    told = {"name": segment.name, "rows": records, "weight": records, "first": 0, "files": hashes}
+    [(refusable,)] = con.execute("SELECT coalesce(max(n), 0) FROM refusable").fetchall()
+    return RecordIndex(
+        place=place,
+        made_of=made_of,
+        files=len(files),
+        fhir_files=len(fhir),
+        landed=hash_of_files(files),
+        store="",
+        beside=beside_of(place),
+        segments=[told],
+        whole={"name": segment.name, "files": write_tables(con, segment, whole)},
+        numbers={"refusable": refusable, **numbers_of(report)},
+        builds=[*past_builds(place), told_of_build(files, records, whole=True)],
+    )
+
+
+def numbers_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Take from a report what the next one adds to and the accounting does not say."""
+    return {name: report[name] for name in ("events", "notes", "images", "undated")}
+
+
+def beside_of(place: Path) -> dict[str, str]:
+    """Hash the files of the raw zone that belong to a build."""
+    return {name: sha256_of(place.parent / name) for name in BESIDE}
+
+
+def told_of_build(files: Sequence[LandedFile], records: int, *, whole: bool) -> dict[str, Any]:
+    """Say of a build when it was and what it took in."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"at": now, "files": len(files), "records": records, "whole": whole}

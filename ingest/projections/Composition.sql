@@ -1,0 +1,54 @@
+-- Composition → NOTE//… with the narrative of its sections, in their order, each under its title; or
+-- NOTE_UNREAD//text/html with the reason. What its entries refer to comes with those resources.
+--
+-- `time`: `date`, when the author last changed what stands there; amended, not before
+-- `meta.lastUpdated`; without it the encounter's end. An attester vouches for the text and does not
+-- change it, so `attester.time` moves nothing. `occurred`: the start of the first `event.period`.
+-- A preliminary one was what was known in its day, and stays; entered in error is skipped.
+WITH read AS (
+    SELECT
+        *,
+        from_json(json, '{"date": "VARCHAR", "type": "JSON", "category": ["JSON"],
+            "event": [{"period": {"start": "VARCHAR", "end": "VARCHAR"}}]}') AS r,
+        from_json(json -> '$.section', '["JSON"]') AS sections
+    FROM resource
+    WHERE type = 'Composition'
+),
+written AS (
+    SELECT
+        *,
+        concept(r.type) AS named,
+        concept(r.category[1]) AS grouped,
+        -- Sections within a section follow it, however deep they are.
+        coalesce(
+            nullif(list_aggregate(list_transform(
+                flatten(list_transform(sections, lambda s: list_prepend(s, from_json(s -> '$..section[*]', '["JSON"]')))),
+                lambda s: concat('<h2>', replace(replace(s ->> '$.title', '&', '&amp;'), '<', '&lt;'), '</h2>',
+                    s ->> '$.text.div')
+            ), 'string_agg', ''), ''),
+            json ->> '$.text.div'
+        ) AS markup
+    FROM read
+),
+told AS (
+    SELECT *, read_note('text/html', to_base64(encode(markup))) AS said FROM written
+)
+SELECT
+    file, position, subject_key,
+    coalesce(
+        greatest(fhir_end(r.date, zone), CASE WHEN status = 'amended' THEN updated END), encounter_end
+    ) AS time,
+    coalesce(
+        greatest(fhir_start(r.date, zone), CASE WHEN status = 'amended' THEN updated_from(json, zone) END),
+        encounter_end_from
+    ) AS time_from,
+    period_start(r.event[1].period, zone) AS occurred,
+    period_start_from(r.event[1].period, zone) AS occurred_from,
+    CASE WHEN said.text IS NOT NULL THEN 'NOTE//' || coalesce(named.code, grouped.code, 'UNKNOWN')
+         ELSE 'NOTE_UNREAD//text/html' END AS code,
+    coalesce(said.text, said.reason) AS text_value,
+    coalesce(named.display, grouped.display) AS display,
+    list_concat([named.code], named.parents) AS parents,
+    CASE WHEN status = 'entered-in-error' THEN status
+         WHEN markup IS NULL OR said.reason = 'empty' THEN 'no text' END AS skip
+FROM told

@@ -1,0 +1,63 @@
+-- QuestionnaireResponse → ANSWER//QUESTIONNAIRE//QUESTION for each answer, questions in groups and under
+-- answers among them. QUESTIONNAIRE is the last part of its URL, QUESTION the `linkId`: what the question
+-- means stands in the Questionnaire, which few exports bring.
+--
+-- `time`: `authored`, when the answers were gathered; amended, not before `meta.lastUpdated`; without it
+-- the encounter's end. Coded answers stand in the code, as an Observation's do; numbers and booleans
+-- (1, 0) are `numeric_value`; words and dates `text_value`. Attachments and references are left out.
+-- What was stopped or is still being filled in is not vouched for, and is skipped like what was entered
+-- in error.
+WITH read AS (
+    SELECT
+        *,
+        from_json(json, '{"questionnaire": "VARCHAR", "authored": "VARCHAR"}') AS r,
+        from_json(json -> '$..item[*]', '[{"linkId": "VARCHAR", "text": "VARCHAR", "answer": [{
+            "valueBoolean": "BOOLEAN", "valueDecimal": "DOUBLE", "valueInteger": "DOUBLE", "valueDate": "VARCHAR",
+            "valueDateTime": "VARCHAR", "valueTime": "VARCHAR", "valueString": "VARCHAR", "valueCoding": "JSON",
+            "valueQuantity": {"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]') AS items
+    FROM resource
+    WHERE type = 'QuestionnaireResponse'
+),
+dated AS (
+    SELECT
+        *,
+        coalesce(
+            greatest(fhir_end(r.authored, zone), CASE WHEN status = 'amended' THEN updated END), encounter_end
+        ) AS time,
+        coalesce(
+            greatest(fhir_start(r.authored, zone), CASE WHEN status = 'amended' THEN updated_from(json, zone) END),
+            encounter_end_from
+        ) AS time_from,
+        coalesce(nullif(upper(regexp_extract(r.questionnaire, '([^/|]+)([|][^|]*)?$', 1)), ''), 'UNKNOWN') AS asked,
+        CASE WHEN status IN ('in-progress', 'stopped', 'entered-in-error') THEN status END AS void
+    FROM read
+),
+question AS (
+    SELECT *, unnest(items) AS i FROM dated
+),
+answer AS (
+    SELECT file, position, subject_key, time, time_from, asked, void, i.linkId AS link, i.text AS words,
+        unnest(i.answer) AS a
+    FROM question
+),
+named AS (
+    SELECT *, concept(a.valueCoding) AS c,
+        coalesce(a.valueDecimal, a.valueInteger, a.valueBoolean::INT, a.valueQuantity.value) AS number,
+        coalesce(a.valueQuantity.comparator, a.valueString, a.valueDate, a.valueDateTime, a.valueTime) AS said
+    FROM answer
+)
+SELECT
+    file, position, subject_key, time, time_from,
+    'ANSWER//' || asked || '//' || replace(trim(link, ' /'), '//', '/')
+        || CASE WHEN c.code IS NOT NULL THEN '//' || c.code ELSE '' END AS code,
+    finite(number) AS numeric_value,
+    nullif(trim(said), '') AS text_value,
+    CASE WHEN a.valueQuantity.value IS NOT NULL THEN quantity_unit(a.valueQuantity) END AS unit,
+    concat_ws(': ', words, c.display) AS display,
+    CASE WHEN c.code IS NOT NULL THEN list_prepend(c.code, c.parents) END AS parents,
+    coalesce(void, CASE WHEN number IS NULL AND nullif(trim(said), '') IS NULL AND c.code IS NULL THEN 'no answer' END)
+        AS skip
+FROM named
+UNION ALL
+SELECT file, position, subject_key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, coalesce(void, 'no answer')
+FROM dated WHERE NOT list_contains(list_transform(coalesce(items, []), lambda i: len(coalesce(i.answer, [])) > 0), true)

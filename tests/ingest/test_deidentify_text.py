@@ -1,0 +1,193 @@
+"""What goes from a text and what stays; how dates are written anew."""
+
+import random
+import re
+import time
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.deidentify_dates import DATE, DateStyle, shift_days, shift_dicom
+from ingest.deidentify_fold import fold
+from ingest.deidentify_terms import Terms
+from ingest.deidentify_text import Scrubber
+
+KEY = b"sixteen bytes and more"
+
+
+def scrubber(*names: tuple[list[str], str], days: int = -12, ids: tuple[str, ...] = ()) -> Scrubber:
+    terms = Terms()
+    for first, last in names:
+        terms.add_name(first, last)
+    for value in ids:
+        terms.add_id(value, own=True)
+    return Scrubber(terms=terms, style=DateStyle(days=days))
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("Jürgen Müller-Lüdensch", "[NAME]"),
+        ("MUELLER-LUEDENSCH, JUERGEN", "[NAME]"),
+        ("muller ludensch", "[NAME]"),
+        ("Herr Mu\u0308ller", "Herr [NAME]"),
+        ("Herr Mül\u00adler", "Herr [NAME]"),
+        ("Herr Mül-\n  ler", "Herr [NAME]"),
+        ("Herr M Ü L L E R kam", "Herr [NAME] kam"),
+        ("Müller\u2019s wife", "[NAME]\u2019s wife"),
+        ("J. Müller", "[NAME]"),
+        ("Müller, J.", "[NAME]"),
+        ("Müller, Jürgen K.", "[NAME]"),
+        ("juergenmueller@", "[NAME]@"),
+        ("Müller_2", "[NAME]_2"),
+        ("Müllerei", "Müllerei"),
+    ],
+)
+def test_a_name_goes_however_it_is_typed(text: str, scrubbed: str) -> None:
+    assert scrubber((["Jürgen"], "Müller-Lüdensch")).scrub(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("Mrs. Long came. The long QT stayed long.", "Mrs. [NAME] came. The long QT stayed long."),
+        ("An echo was done on An Long", "An echo was done on [NAME]"),
+        ("LONG QT, SEEN: AN LONG", "LONG QT, SEEN: [NAME]"),
+        ("an hour, as long as needed", "an hour, as long as needed"),
+    ],
+)
+def test_a_name_that_is_a_word_goes_where_it_is_a_name(text: str, scrubbed: str) -> None:
+    assert scrubber((["An"], "Long")).scrub(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metoprolol 5 mg, BP 120/80 mmHg, 3/5 strength, EF 55-60 %, INR 2.0-3.0, WBC 4.5-10.2",
+        "E11.9, I10, C34.1, LOINC 8480-6, SNOMED 73211009x, T4N1M0, L4-L5, C3/4, grade 2/6 murmur",
+        "insulin 30 UNT/ML, 1,250,000 copies/ml, 250000 platelets, pH 7.35, 1:128, 37.2 C",
+        "twice a day for 10-14 days; 2-3 weeks; q4-6h; 0.9% saline; 500 ml/24 h; NYHA II-III",
+        "Parkinson's disease, Crohn's, Glasgow Coma Scale 15, Foley 12 Fr, Apgar 9/10",
+        "a 64-year-old, 72 kg, 181 cm, pack-years 30, case 3, order 5 mg, visit 2",
+        "NDC 0002-1433-80, ratio 1/2, 20/40 vision, TNM 1.2.3, at rest 10:15",
+        "may 5 mg be given? march on the spot; dec. dose",
+    ],
+)
+def test_clinical_words_and_numbers_stay(text: str) -> None:
+    assert scrubber((["Jane"], "Doe"), ids=("A1234567",)).scrub(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("mail jane@example.org", "mail [CONTACT]"),
+        ("see https://example.org/a?b=1 now", "see [CONTACT] now"),
+        ("from 192.168.10.17", "from [CONTACT]"),
+        ("SSN 078-05-1120", "SSN [ID]"),
+        ("tel. 0511 532-0", "tel. [CONTACT]"),
+        ("+49 511 5320123", "[CONTACT]"),
+        ("(555) 810-7203", "[CONTACT]"),
+        ("MRN: 4711-08", "MRN: [ID]"),
+        ("Fall-Nr. 123456", "Fall-Nr. [ID]"),
+        ("1.2.840.113619.2.62.994044785528", "[ID]"),
+        ("123456789012", "[ID]"),
+        ("Dr. Patel agreed", "Dr. [NAME] agreed"),
+        ("Frau von Adlershof", "Frau [NAME]"),
+        ("12 Elm Grove Road", "[ADDRESS]"),
+        ("Lindenstraße 5, 30625 Hannover", "[ADDRESS]"),
+        ("a 93-year-old", "a 90+-year-old"),
+        ("id c0ffee00-1234-4abc-8def-001122334455", "id [ID]"),
+    ],
+)
+def test_what_looks_like_an_identifier_goes(text: str, scrubbed: str) -> None:
+    assert scrubber().scrub(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("2024-03-10", "2024-02-27"),
+        ("2024-03-10T10:15:00Z", "2024-02-27T10:15:00Z"),
+        ("2024-01-01/2024-02-01", "2023-12-20/2024-01-20"),
+        ("20240310101500", "20240227101500"),
+        ("10.03.2024", "27.02.2024"),
+        ("1.3.24", "18.2.24"),
+        ("30/11/2024 and 3/4/2024", "18/11/2024 and 22/3/2024"),
+        ("11/30/2024 and 3/4/2024", "11/18/2024 and 2/21/2024"),
+        ("Friday, March 10th, 2024", "Tuesday, February 27th, 2024"),
+        ("10-MAR-24", "27-FEB-24"),
+        ("01MAR2024", "18FEB2024"),
+        ("Montag, den 4. März 2024", "Mittwoch, den 21. Februar 2024"),
+        ("on 3/14", "on 3/2"),
+        ("the 3rd of May", "the 21st of April"),
+        ("31.02.2024", DATE),
+        ("2024-13-45", DATE),
+        ("in 2019", "in 2019"),
+    ],
+)
+def test_a_date_is_shifted_in_its_own_form(text: str, shifted: str) -> None:
+    assert scrubber().scrub(text, year=2024) == shifted
+
+
+@given(st.dates(date(1950, 1, 1), date(2090, 1, 1)), st.integers(-365, 365).filter(bool))
+def test_every_written_form_of_a_date_moves_by_the_same_days(day: date, days: int) -> None:
+    moved = day + timedelta(days=days)
+    who = scrubber(days=days)
+    for form in ("%Y-%m-%d", "%d.%m.%Y", "%d %B %Y", "%B %d, %Y", "%d-%b-%Y"):
+        scrubbed = who.scrub(f"on {day:{form}}.")
+        assert re.sub(r"\b0", "", scrubbed) == re.sub(r"\b0", "", f"on {moved:{form}}.")
+    assert who.scrub(f"{day:%Y%m%d}") == f"{moved:%Y%m%d}"
+    assert shift_dicom(f"{day:%Y%m%d}", days) == f"{moved:%Y%m%d}"
+
+
+def test_shifts_are_keyed_spread_and_never_nothing() -> None:
+    shifts = [shift_days(subject, KEY) for subject in range(20_000)]
+    assert shifts == [shift_days(subject, KEY) for subject in range(20_000)]
+    assert shifts != [shift_days(subject, KEY + b"!") for subject in range(20_000)]
+    assert set(shifts) == set(range(-365, 366)) - {0}
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=300))
+def test_scrubbing_never_fails_and_twice_is_once_for_names(text: str) -> None:
+    who = scrubber((["Jane"], "Doering"), days=0, ids=("A1234567",))
+    once = who.scrub(text + " Jane Doering " + text)
+    assert "Doering" not in once
+    assert "Doering" not in who.scrub(once)
+
+
+@given(st.text(max_size=200))
+def test_places_of_a_folded_text_lie_in_the_text(text: str) -> None:
+    seen = fold(text)
+    for word, start, end in seen.tokens:
+        assert 0 <= start < end <= len(text)
+        assert word in fold(text[start:end]).folded
+
+
+def test_a_long_text_takes_time_in_proportion_to_its_length() -> None:
+    rng = random.Random(3)
+    parts = ["2024-03-10 ", "Doering ", "a-", "1.2.3.4.", "(((", "0511 ", "@", "x" * 50, "I V X L "]
+    who = scrubber((["Jane"], "Doering"))
+
+    def steps(n: int) -> float:
+        text = "".join(rng.choice(parts) for _ in range(n))
+        start = time.process_time()
+        who.scrub(text, year=2024)
+        return time.process_time() - start
+
+    steps(100)
+    assert steps(40_000) < 40 * max(steps(4_000), 0.01)
+
+
+def test_a_code_cut_off_in_a_name_goes_with_its_display() -> None:
+    words = "the very long answer that is cut off in the middle of Doering"
+    code = "LOINC//1-8//TEXT//" + words.upper()[:60]
+    who = scrubber((["Jane"], "Doering"))
+    assert code.endswith("DOERIN")
+    assert who.scrub_code(code, f"Question: {words}").endswith("MIDDLE OF [NAME]")
+    assert who.scrub_code(code, "another display").endswith("MIDDLE OF")
+    assert who.scrub_code("LOINC//8480-6", "Systolic") == "LOINC//8480-6"
+    assert who.scrub_code("NDC//00002143380", None) == "NDC//00002143380"
+    assert re.search("Doe", who.scrub_code("LOCAL//WARD-DOERING", None), re.IGNORECASE) is None

@@ -1,0 +1,101 @@
+from typing import Any
+
+from tests.specs.spec import Label, Spec
+
+LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
+
+
+def measured(number: int, code: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": f"{code}-{number}",
+        "status": "final",
+        "code": {"coding": [{"system": LOINC, "code": code}]},
+        "subject": {"reference": "Patient/p"},
+        "effectiveDateTime": f"2020-05-{number:02}T08:00:00Z",
+        **value,
+    }
+
+
+def quantity(value: float, unit: str, **more: Any) -> dict[str, Any]:
+    return {"valueQuantity": {"value": value, "unit": unit, **more}}
+
+
+ASPIRIN = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "1191"}]}
+
+SPEC = Spec(
+    title="One unit a code",
+    says="""
+        A weight in pounds is a weight in kilograms, whatever else is in the data: the unit depends
+        on the code alone, so that one patient's record comes out like the records that a model was
+        trained on. What people write for a unit is read where only one can be meant. Glucose and
+        creatinine are converted from amounts of substance, for their molar mass is known. A
+        comparator stays, the bounds of a range are converted with its middle, and a ratio as it is
+        written keeps its unit. Tablets are no unit: they stay, and the report counts them.
+    """,
+    resources=[
+        {"resourceType": "Patient", "id": "p"},
+        measured(4, "29463-7", quantity(185, "lb", system=UCUM, code="[lb_av]")),
+        measured(5, "29463-7", quantity(79, "kg", system=UCUM, code="kg")),
+        measured(5, "8310-5", quantity(98.6, "°F")),
+        measured(5, "6690-2", quantity(7.5, "K/uL")),
+        measured(5, "8480-6", quantity(16, "kPa")),
+        measured(5, "2345-7", quantity(5, "mmol/L", comparator="<")),
+        measured(5, "2160-0", quantity(88.4017, "umol/L")),
+        measured(
+            5,
+            "1988-5",
+            {"valueRange": {"low": {"value": 1, "code": "mg/dL"}, "high": {"value": 2}}},
+        ),
+        measured(
+            5,
+            "3298-7",
+            {
+                "valueRatio": {
+                    "numerator": {"value": 3, "code": "g"},
+                    "denominator": {"value": 2, "code": "L"},
+                }
+            },
+        ),
+        measured(5, "72514-3", quantity(3, "{score}", code="{score}")),
+        {
+            "resourceType": "MedicationAdministration",
+            "id": "given",
+            "status": "completed",
+            "medicationCodeableConcept": ASPIRIN,
+            "subject": {"reference": "Patient/p"},
+            "effectiveDateTime": "2020-05-05T08:00:00Z",
+            "dosage": {"dose": {"value": 0.1, "unit": "gm"}},
+        },
+        {
+            "resourceType": "MedicationAdministration",
+            "id": "given-too",
+            "status": "completed",
+            "medicationCodeableConcept": ASPIRIN,
+            "subject": {"reference": "Patient/p"},
+            "effectiveDateTime": "2020-05-06T08:00:00Z",
+            "dosage": {"dose": {"value": 1, "unit": "TAB"}},
+        },
+    ],
+    timeline="""
+        time                | code                       | value
+        2020-05-04 08:00:00 | LOINC//29463-7             | 83.9146 kg
+        2020-05-05 08:00:00 | LOINC//29463-7             | 79 kg
+        2020-05-05 08:00:00 | LOINC//8310-5              | 37 Cel
+        2020-05-05 08:00:00 | LOINC//6690-2              | 7.5 10*3/uL
+        2020-05-05 08:00:00 | LOINC//8480-6              | 120.01 mm[Hg]
+        2020-05-05 08:00:00 | LOINC//2345-7              | "<" 90.078 mg/dL
+        2020-05-05 08:00:00 | LOINC//2160-0              | 1 mg/dL
+        2020-05-05 08:00:00 | LOINC//1988-5              | "10..20" 15 mg/L
+        2020-05-05 08:00:00 | LOINC//3298-7              | "3.0:2.0 g/L" 1500 ug/mL
+        2020-05-05 08:00:00 | LOINC//72514-3             | 3 {score}
+        2020-05-05 08:00:00 | ADMINISTERED//RXNORM//1191 | 100 mg
+        2020-05-06 08:00:00 | ADMINISTERED//RXNORM//1191 | 1 TAB
+    """,
+    task="over_80_kg",
+    labels=(
+        Label(prediction_time="2020-05-04 08:00:00", value=True),
+        Label(prediction_time="2020-05-05 08:00:00", value=True),
+    ),
+)
