@@ -33,7 +33,7 @@ _MADE = ("projected", "outcome", "undated", "imaging_study", "patient_identifier
 """What a projection adds to; all other tables it only reads."""
 
 _KEPT_HERE = ("resolved", "trace", "depend", "provide")
-"""What no projection reads whole: of `resolved` its part goes with a batch, the others are the index's."""
+"""What workers don't get: of `resolved` a batch's part goes with it, the rest is the index's."""
 
 _TRIES = 20
 
