@@ -269,7 +269,7 @@ def _scrub_all(
                     texts.add(row=row, clean=new)
             for _, kind, word, display in coded.take(key) or ():
                 if kind == "number":
-                    new = "" if word.lstrip("-") in scrubber.terms else word
+                    new = "" if scrubber.is_identifier(word.lstrip("-")) else word
                 elif kind == "code":
                     new = scrubber.scrub_code(word, display)
                 else:
@@ -361,7 +361,8 @@ def _gather_films(
                 continue
             try:
                 told, _ = child.call(path=str(film.path))
-            except LimitError:
+            except LimitError:  # nobody knows what is in it
+                flagged.append((image, "suspected"))
                 continue
             burned = told.pop("burned_in")
             if burned:

@@ -75,6 +75,8 @@ def settle_choice(
     asked = Deidentification(shifts_dates=not keep_dates) if deidentify else None
     begun = _begun(zone, store)
     if begun is None:
+        if deidentify is None:
+            asked = _chosen(zone)  # by an ingest that failed before anything landed
         _write(zone.path / "deidentify.json", asked)
         return asked
     [was] = begun
@@ -112,6 +114,10 @@ def choosing(
         if choice is not None and error.args:
             error.args = (_without_names(str(error.args[0]), zone), *error.args[1:])
         raise
+    except OSError as error:
+        if choice is not None and error.filename and not _is_ours(error.filename, zone, store):
+            error.filename = "a file of the sources"
+        raise
     finally:
         _close_to_others(zone.path)
 
@@ -123,6 +129,13 @@ def _without_names(words: str, zone: RawZone) -> str:
         if len(file.name) > 3:
             words = words.replace(file.name, f"{file.id}.{file.kind}")
     return words
+
+
+def _is_ours(name: object, zone: RawZone, store: Path) -> bool:
+    """Say whether a file is of the raw zone or the store, and so not named by a stranger."""
+    place = Path(str(name))
+    building = str(place).startswith(str(store.with_name(f".{store.name}.")))
+    return building or any(place.is_relative_to(home) for home in (zone.path, store))
 
 
 def _close_to_others(raw: Path) -> None:
@@ -137,18 +150,28 @@ def _close_to_others(raw: Path) -> None:
 
 def _begun(zone: RawZone, store: Path) -> list[Deidentification | None] | None:
     """Give the choice that holds, in a list; None where nothing has begun."""
-    kept, report = zone.path / "deidentify.json", store / "ingest_report.json"
+    report = store / "ingest_report.json"
+    if not report.is_file():
+        return [_chosen(zone)] if zone.files() else None
     try:
-        if report.is_file():
-            return [Deidentification.of_report(json.loads(report.read_text("utf-8")))]
-        if not zone.files():
-            return None
-        if not kept.is_file():
-            return [None]
-        return [Deidentification(**json.loads(kept.read_text("utf-8")))]
+        return [Deidentification.of_report(json.loads(report.read_text("utf-8")))]
     except (ValueError, TypeError, KeyError, AttributeError):
-        place = report if report.is_file() else kept
-        raise StoreError(f"{place} is damaged; put it back, or start a new store") from None
+        raise _damaged(report) from None
+
+
+def _chosen(zone: RawZone) -> Deidentification | None:
+    """Give the choice that the raw zone keeps."""
+    kept = zone.path / "deidentify.json"
+    if not kept.is_file():
+        return None
+    try:
+        return Deidentification(**json.loads(kept.read_text("utf-8")))
+    except (ValueError, TypeError):
+        raise _damaged(kept) from None
+
+
+def _damaged(place: Path) -> StoreError:
+    return StoreError(f"{place} is damaged; put it back, or start a new store")
 
 
 def _write(place: Path, choice: Deidentification | None) -> None:

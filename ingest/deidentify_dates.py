@@ -76,20 +76,22 @@ _WEEKDAY_BEFORE = re.compile(
 )
 _MONTH_WORD = re.compile(r"(?<![^\W\d_])" + _M, re.IGNORECASE)
 _TH = r"(?:st|nd|rd|th|\.)?"
-_BEFORE = r"(?<![^\W_])(?<![\d][.,:/-])"
-_AFTER = r"(?![^\W_])(?![.,/-]?\d)"
+# What stands before or behind may be the other end of a period: 04.03.2024-09.03.2024.
+_BEFORE = r"(?<![^\W_])(?:(?<!\d[.,:/-])|(?<=[./]\d{4}-)|(?<=[./]\d\d-))"
+_AFTER = r"(?![^\W_])(?![.,/]?\d)(?!-\d(?!\d?[./]\d{1,2}[./]\d\d))"
+_NO_UNIT = r"(?![ ]?(?:%|(?:mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|h|hours?|days?|weeks?|months?)\b))"
 _TIME_AFTER = r"(?=T\d\d:|(?![^\W_])(?!-?\d))(?![.,]\d)"
 
 _ISO = re.compile(
     _BEFORE.replace("/", "")
-    + r"(?P<y>(?:1[6-9]|2[0-3])\d\d)(?P<s>[-/.])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})"
+    + r"(?P<y>(?:1[6-9]|2[0-3])\d\d)(?P<s>[-/._])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})"
     + _TIME_AFTER,
     re.IGNORECASE,
 )
 _NUMBERS = re.compile(
     _BEFORE
     + r"(?P<a>\d{1,2})(?P<g>[ ]?)(?P<s>[-/.])(?P<gap>[ ]?)(?P<b>\d{1,2})(?P=g)(?P=s)(?P=gap)"
-    r"(?P<y>(?:(?:1[6-9]|2[0-3])\d\d)|'?\d\d)" + _AFTER,
+    r"(?P<y>(?:(?:1[6-9]|2[0-3])\d\d)|'?\d\d" + _NO_UNIT + ")" + _AFTER,
     re.IGNORECASE,
 )
 _COMPACT = re.compile(
@@ -107,8 +109,8 @@ _DAY_FIRST = re.compile(
 _DAY_WIDTH = len("31st of - ")
 _MONTH_FIRST = re.compile(
     r"(?<![^\W_])(?P<m>" + _M + r")(?P<g1>[ -]{1,2}(?:the )?)(?P<d>\d{1,2})(?P<th>st|nd|rd|th)?"
-    r"(?![\w]|[.,:/]\d|[ ]?(?:mg|mcg|ml|g|kg|%|mmol|units?|x)\b)"
-    r"(?:(?P<g2>,?[- ]{1,2}'?)(?P<y>(?:1[6-9]|2[0-3])\d\d|(?<=')\d\d)(?![\w]))?",
+    r"(?![\w]|[.:/]\d|,\d(?!\d{3}(?!\d))|[ ]?(?:mg|mcg|ml|g|kg|%|mmol|units?|x)\b)"
+    r"(?:(?P<g2>(?:,|,?[- ]{1,2})'?)(?P<y>(?:1[6-9]|2[0-3])\d\d|(?<=')\d\d)(?![\w]))?",
     re.IGNORECASE,
 )
 _MONTH_YEAR = re.compile(

@@ -21,7 +21,8 @@ _TOKEN = re.compile(r"[^\W_]+")
 _BROKEN_WORD = re.compile(r"(?<=[^\W\d_])-\s{1,4}(?=[^\W\d_])")
 _SPACED_WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_][ .\-]{1,2}){3,}[^\W\d_](?![^\W_])")
 _PIECE = re.compile(r"[\x00-\x7f]+|[^\x00-\x7f]")
-_GONE = "\u00ad\u200b\u200c\u200d\u2060\ufeff\u200e\u200f"
+_VARIANTS = frozenset(map(chr, [0x34F, 0x180E, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+"""Signs that change how their neighbour looks, and are no format characters (Cf)."""
 _PLAIN = {
     **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d", "-"),
     **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u02b9\u00b4\u2032\uff07`", "'"),
@@ -151,7 +152,7 @@ def tokens_of(words: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 16)
 def _views_of(letter: str) -> tuple[str, str]:
-    if letter in _GONE:
+    if letter in _VARIANTS or unicodedata.category(letter) == "Cf":
         return "", ""
     if letter in _PLAIN:
         return _PLAIN[letter], _PLAIN[letter]

@@ -13,6 +13,7 @@ kind, value) has of each subject
 """
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -46,15 +47,20 @@ WITH line AS (
     FROM known_batch
 ),
 headed AS (
-    SELECT *, json ->> '$.resourceType' AS type, coalesce(json ->> '$.id', url_id) AS id
-    FROM line WHERE json IS NOT NULL
+    SELECT *, CASE type WHEN 'Patient' THEN 'Patient/' || id
+        WHEN 'Coverage'
+        THEN regexp_extract(json ->> '$.beneficiary.reference', 'Patient/[^/|#?]+') END AS key
+    FROM (
+        SELECT *, json ->> '$.resourceType' AS type, coalesce(json ->> '$.id', url_id) AS id
+        FROM line WHERE json IS NOT NULL
+    )
 )
 SELECT h.json, h.type, h.id, coalesce(r.subject_key,
-    CASE WHEN h.type = 'Patient' THEN coalesce(m.subject_key, 'Patient/' || h.id) END
+    CASE WHEN h.key <> '' THEN coalesce(m.subject_key, h.key) END
 ) AS subject_key
 FROM headed h
 LEFT JOIN resolved r ON r.file = h.file AND r.position = h.position
-LEFT JOIN merged m ON m.key = 'Patient/' || h.id
+LEFT JOIN merged m ON m.key = h.key
 """
 
 _ID_PATHS = (
@@ -63,6 +69,7 @@ _ID_PATHS = (
     ('"accessionIdentifier"', "$..accessionIdentifier..value"),
     ('"groupIdentifier"', "$..groupIdentifier..value"),
     ('"requisition"', "$..requisition..value"),
+    ('"subscriberId"', "$..subscriberId"),
     ('"serialNumber"', "$..serialNumber"),
     ('"deviceIdentifier"', "$..deviceIdentifier"),
     ('"distinctIdentifier"', "$..distinctIdentifier"),
@@ -80,14 +87,17 @@ _IDS = (
     " AND NOT regexp_full_match(lower(v),"
     " '(urn:uuid:)?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}')"
 )
+_WITHIN = r"[^{}\[\]]*"
+for _ in range(4):  # a reference's identifier has a type with codings
+    _WITHIN = rf"(?:[^{{}}\[\]]|[{{\[]{_WITHIN}[}}\]])*"
 _SHOWN_PERSON = (
-    r'"[^"]*(?:Practitioner|Patient|RelatedPerson|Person)[/?][^"]*"[^{}\[\]]*"display"\s*:\s*'
+    rf'"[^"]*(?:Practitioner|Patient|RelatedPerson|Person)[/?][^"]*"{_WITHIN}"display"\s*:\s*'
     r'("(?:[^"\\]|\\.)*")'
 )
 _SHOWN_ROLE = (
     r'"(?:subject|patient|author|performer|actor|individual|requester|recorder|asserter|party|agent'
     r'|authenticator|resultsInterpreter|interpreter|informationSource|enterer|generalPractitioner)"'
-    r'\s*:\s*\[?\s*\{[^{}\[\]]*"display"\s*:\s*("(?:[^"\\]|\\.)*")'
+    rf'\s*:\s*\[?\s*\{{{_WITHIN}"display"\s*:\s*("(?:[^"\\]|\\.)*")'
 )
 _GATHER = (
     f"""
@@ -103,6 +113,15 @@ _GATHER = (
         SELECT subject_key, unnest(json_extract(json, '$.contained[*]')) AS held FROM known_line
         WHERE subject_key IS NOT NULL AND contains(json, '"contained"')
     ) WHERE held ->> '$.resourceType' IN {_PERSONS} OR held ->> '$.resourceType' IN {_STAFF}
+    """,
+    f"""
+    INSERT INTO known
+    SELECT coalesce(m.subject_key, p.key), 'person', p.json FROM (
+        SELECT regexp_extract(
+            unnest(json_extract_string(json, '$.link[*].target.reference')),
+            'Patient/[^/|#?]+') AS key, {_WITHOUT_PICTURES.format("json")} AS json
+        FROM known_line WHERE type = 'Person'
+    ) p LEFT JOIN merged m ON m.key = p.key WHERE p.key <> ''
     """,
     f"""
     INSERT INTO known_staff SELECT type || '/' || id, {_WITHOUT_PICTURES.format("json")}
@@ -226,6 +245,8 @@ def add_person(terms: Terms, person: Any, *, own: bool) -> None:
             terms.add_id(identifier["value"], own=own)
     if own and isinstance(person.get("id"), str):
         terms.add_id(person["id"], own=True)
+    if own and isinstance(person.get("birthDate"), str):
+        terms.add_birth(person["birthDate"])
     for part in (*_listed(person.get("contact")), *_listed(person.get("contained"))):
         add_person(terms, part, own=own)
     for extension in _listed(person.get("extension")) if own else ():
@@ -282,8 +303,16 @@ def _add_address(terms: Terms, address: dict[str, Any]) -> None:
     lines = address.get("line")
     text = address.get("text")
     written = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
+    for line in _listed(address.get("_line")):  # parts of a street's name (iso21090-ADXP)
+        parts = [str(part.get("valueString") or "") for part in _listed(line.get("extension"))]
+        written += [*parts, " ".join(parts)]
     if isinstance(text, str):
-        written += text.splitlines()
+        wide = {address.get("state"), address.get("country")}
+        for part in filter(None, map(str.strip, re.split(r"[,;\n]", text))):
+            if any(letter.isdigit() for letter in part):
+                written.append(part)
+            elif part not in wide:
+                terms.add_place(city=part)
     terms.add_place(written, str(address.get("city") or ""), str(address.get("postalCode") or ""))
     terms.add_place(city=str(address.get("district") or ""))
 

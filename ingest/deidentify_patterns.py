@@ -8,9 +8,8 @@ r"""Find in a text what looks like an identifier, though nothing of the patient'
     [ADDRESS]  a street with its number
     90+        an age of over 89 years (HIPAA, 45 CFR 164.514(b)(2)(i)(C))
 
-Packages were looked at. `presidio-analyzer` needs a spaCy model, and `scrubadub`'s names a corpus
-of NLTK's, both to be downloaded. `phonenumbers` 9.0 in its mild mode takes "120/80" and "135-145"
-for numbers, and in its strict mode leaves those out that are in no plan, such as (555) 810-7203.
+`phonenumbers` 9.0 was tried: in its mild mode it takes "120/80" and "135-145" for numbers, and in
+its strict mode leaves those out that are in no plan, such as (555) 810-7203.
 """
 
 import re
@@ -75,8 +74,9 @@ _STREET = re.compile(
     r"|(?<![\w])[A-Z][a-z]+,[ ][A-Z]{2}[ ]\d{5}(?:-\d{4})?(?![\w])"
 )
 _AGE = re.compile(
-    r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?o\b"
-    r"|[ -]?jahre alt\b|[ -]?jährig|[ ]?[MF]\b[ ]?(?:with|w/|who)|[ ]years of age\b)"
+    r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?\.?o\b"
+    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[MF]\b"
+    r"|[ ]?[MF]\b[ ]?(?:with|w/|who))"
     r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
     r"(?P<other>9\d|1[0-2]\d)(?![\w.,/%]|-\d)",
     re.IGNORECASE,

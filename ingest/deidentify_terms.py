@@ -22,7 +22,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.deidentify_fold import Folded, Token, fold_word, tokens_of
-from ingest.deidentify_words import NOBODY, ORDINARY, PARTICLES
+from ingest.deidentify_words import (
+    NOBODY,
+    ORDINARY,
+    PARTICLES,
+    find_eponym,
+    shorten_street,
+    without_flat,
+)
 
 __all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms", "name_parts"]
 
@@ -31,20 +38,8 @@ NAME, ADDRESS, CONTACT, ID = "[NAME]", "[ADDRESS]", "[CONTACT]", "[ID]"
 _ANYWHERE, _WHOLE, _CAPITAL, _BESIDE = range(4)
 _WIDEST_GAP = 3
 _UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue"))
-_STREETS = {
-    "street": "st",
-    "avenue": "ave",
-    "road": "rd",
-    "boulevard": "blvd",
-    "lane": "ln",
-    "drive": "dr",
-    "court": "ct",
-    "highway": "hwy",
-    "apartment": "apt",
-    "suite": "ste",
-    "strasse": "str",
-}
 _RUN = re.compile(r"\+?\(?\d[\d ().\-/]{3,28}\d")
+_TITLED = re.compile(r"(?i)(?<![^\W_])(?:mrs|miss|mr\.|frau|herrn?)\.?[ ]{1,2}\Z")
 _BETWEEN_NAMES = re.compile(r"[\s.,;'\"()/_\-]*")
 
 Span = tuple[int, int, str]
@@ -68,6 +63,12 @@ class Terms:
 
     own: set[str] = field(default_factory=set)
     """The patient's own identifiers: what they are in any place, even as a standard code."""
+
+    own_numbers: set[str] = field(default_factory=set)
+    """The longest numbers in them: "MRN-445566" is written 445566, too."""
+
+    births: set[str] = field(default_factory=set)
+    """Birth dates without separators, in any order of day, month and year."""
 
     initials: set[str] = field(default_factory=set)
 
@@ -115,19 +116,23 @@ class Terms:
         for line in lines:
             for spelled in _spellings(line):
                 tokens = tokens_of(spelled)
-                for variant in {tokens, _shortened(tokens)}:
+                for variant in {tokens, without_flat(tokens)}:
                     self._add_line(variant)
+                    self._add_line(shorten_street(variant))
         for spelled in _spellings(city):
             tokens = tokens_of(spelled)
             short = len(tokens) == 1 and len(tokens[0]) < 4
             self._add(tokens, ADDRESS, _BESIDE if short else _care_of(tokens))
         code = tokens_of(postal_code)
         if code:
+            self._add(code + tokens_of(city), ADDRESS, _ANYWHERE if city else _BESIDE)
             self._add(code, ADDRESS, _ANYWHERE if len("".join(code)) >= 5 else _BESIDE)
 
     def add_contact(self, value: str) -> None:
         """Add a phone number, an e-mail address or a URL."""
-        number = re.sub(r"\D", "", value)
+        number = re.sub(r"\D", "", re.split(r"(?i)\s*(?:e?xt?\b|,|;|#|x\d)", value)[0])
+        if "@" not in value and "//" not in value and len(number) >= 7:
+            self._add_number(number)  # of "tel:+1 555 810 7203" and "… ext. 12", too
         if "@" in value or any(letter.isalpha() for letter in value.lower().partition("x")[0]):
             tokens = tokens_of(value)
             self._add(tokens, CONTACT, _ANYWHERE)
@@ -136,9 +141,25 @@ class Terms:
                 self._add(mailbox, CONTACT, _care_of(mailbox))
         elif len(number) >= 5:
             self._add(tokens_of(value), CONTACT, _ANYWHERE)
-            for part in (number, number.lstrip("0"), number[-10:], number[-7:]):
-                if len(part) >= 6:
-                    self.digits.setdefault(part, CONTACT)
+            self._add_number(number)
+
+    def _add_number(self, number: str) -> None:
+        parts = {number, number.lstrip("0"), number[-10:], number[-7:]}
+        self.digits |= {p: self.digits.get(p, CONTACT) for p in parts if len(p) >= 6}
+
+    def add_birth(self, stated: str) -> None:
+        """Add a birth date, for where it is written as no date usually is: `120350`, `DOB19500312`.
+
+        >>> terms = Terms()
+        >>> terms.add_birth("1950-03-12")
+        >>> "12031950" in terms.births, "500312" in terms.births, "1950" in terms.births
+        (True, True, False)
+        """
+        read = re.match(r"(\d{4})-(\d\d)-(\d\d)", stated)
+        if read is not None:
+            year, month, day = read.groups()
+            for y in (year, year[2:]):
+                self.births |= {y + month + day, day + month + y, month + day + y}
 
     def add_id(self, value: str, *, own: bool = False) -> None:
         """Add an identifier; one without a digit only where it is the patient's own."""
@@ -156,6 +177,11 @@ class Terms:
                     self.digits[part] = ID
         if own:
             self.own.add(whole)
+            number = max(re.findall(r"\d+", value), key=len, default="")
+            if len(number) >= 6:
+                self.own_numbers.add(number)
+                self.digits[number] = ID
+                self._add((number,), ID, _ANYWHERE)
         self._add(tokens, ID, _ANYWHERE)
         self._add((whole,), ID, _ANYWHERE)
 
@@ -169,8 +195,18 @@ class Terms:
         return bool(self.phrases or self.digits)
 
     def __contains__(self, number: object) -> bool:
-        """Say whether a whole number is one of the identifiers."""
-        return str(number) in self.digits or str(number) in self.phrases
+        """Say whether a whole number is one of the identifiers.
+
+        A short one must be the patient's own: one of thousands of records is numbered as a
+        platelet count is, and "1200 Elm Street" makes no identifier of 1200.
+
+        >>> terms = Terms()
+        """
+        said = str(number)
+        if said in self.own or said in self.own_numbers:
+            return True
+        alone = any(not phrase.rest for phrase in self.phrases.get(said, ()))
+        return len(said) >= 7 and (said in self.digits or alone)
 
     def find(self, text: Folded) -> list[Span]:
         """List where what is known stands in a text, sorted, with the tags that go there."""
@@ -184,6 +220,10 @@ class Terms:
                 index += 1
                 continue
             length, tag, care = found
+            after = tokens[index][2]
+            if length == 1 and tag == NAME and find_eponym(tokens[index][0], text.text, after):
+                index += 1
+                continue
             hits.append((tokens[index][1], tokens[index + length - 1][2], tag, care))
             named = named or tag == NAME or care == _BESIDE
             index += length
@@ -214,7 +254,9 @@ class Terms:
         listed = self.phrases.get(word)
         if listed is None:
             bare = word.rstrip("0123456789")  # a login: doe2
-            if 4 <= len(bare) < len(word) <= len(bare) + 4:
+            if bare == word and word.endswith("s"):  # Müllers Tochter, the Millers
+                bare = word[:-1]
+            if 4 <= len(bare) < len(word) <= len(bare) + 8:
                 listed = [
                     p for p in self.phrases.get(bare, ()) if not p.rest and p.care == _ANYWHERE
                 ]
@@ -304,10 +346,6 @@ def _spellings(words: str) -> list[str]:
     return list(dict.fromkeys([words, spelled, back]))
 
 
-def _shortened(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_STREETS.get(token, token) for token in tokens)
-
-
 def _care_of(tokens: tuple[str, ...]) -> int:
     if len(tokens) != 1:
         # Two ordinary words in a row ("long day") are no name unless they have capitals.
@@ -325,7 +363,12 @@ def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
     sure = [
         care == _ANYWHERE
         or (text[start].isupper() and (care == _WHOLE or (care == _CAPITAL and not shouted)))
-        for start, _, _, care in hits
+        or (
+            tag == NAME
+            and care == _CAPITAL
+            and _TITLED.search(text, max(0, start - 9), start) is not None
+        )
+        for start, _, tag, care in hits
     ]
     order = [*range(1, len(hits)), *reversed(range(len(hits) - 1)), *range(1, len(hits))]
     for index in order:  # a neighbour makes sure, and its own neighbour in turn

@@ -82,6 +82,12 @@ class Scrubber:
             return text
         return _replaced(text, [*known, *self._find_in_words(seen.folded, style)])
 
+    def is_identifier(self, number: str) -> bool:
+        """Say whether a whole number is one of the patient's, or the birth date where dates go."""
+        return number in self.terms or bool(
+            (self.style.days or self.style.hidden) and number in self.terms.births
+        )
+
     def scrub_coded(self, text: str) -> str:
         """Scrub what is a code or was written by a program."""
         seen = _look(text)
@@ -143,7 +149,8 @@ class Scrubber:
         return found
 
     def _is_chance(self, text: str) -> bool:
-        return text.isdigit() and len(text) < 8 and text not in self.terms.own
+        own = self.terms.own | self.terms.own_numbers
+        return text.isdigit() and len(text) < 8 and text not in own
 
     def _find_in_words(self, text: Folded, style: DateStyle) -> Iterator[Span]:
         plain = text.plain
@@ -153,6 +160,7 @@ class Scrubber:
             self._find_dates(plain, style) if dated else (),
             find_likely(plain),
             find_compact_dates(plain, style) if dated else (),
+            self._find_births(plain) if dated else (),
             find_long_numbers(plain),
         ):
             for start, end, new in found:
@@ -164,12 +172,19 @@ class Scrubber:
             for m in re.finditer(rf"(?<![\w.,-]){year}(?![\w-]|[.,]\d)", plain):
                 yield (*m.span(), DATE)
 
+    def _find_births(self, plain: str) -> Iterator[Span]:
+        """Give the birth date where it is written as no other date is."""
+        for m in _BIRTH.finditer(plain) if self.terms.births else ():
+            if re.sub(r"\D", "", m[0]) in self.terms.births:
+                yield (*m.span(), DATE)
+
     def _find_in_code(self, text: Folded) -> Iterator[Span]:
         plain = text.plain
         dated = bool(self.style.days or self.style.hidden)
         for found in (
             find_sure(plain, coded=True),
             find_plain_dates(plain, self.style) if dated else (),
+            self._find_births(plain) if dated else (),
             find_after_words(plain),
         ):
             for start, end, new in found:
@@ -190,7 +205,8 @@ class _Seen:
     """Whether there is anything that looks like an identifier."""
 
 
-_LOGIN = re.compile(r"[^\W\d_]{4}\d{1,4}(?![^\W_])")
+_BIRTH = re.compile(r"(?<![\d.,])\d{1,4}[ ._/-]?\d\d[ ._/-]?\d{2,4}(?!\d|[.,]\d)")
+_LOGIN = re.compile(r"[^\W\d_]{4}\d{1,8}(?![^\W_])")
 
 
 def _look(text: str) -> _Seen:
@@ -199,11 +215,12 @@ def _look(text: str) -> _Seen:
 
 def _look_once(text: str) -> _Seen:
     folded = fold(text)
+    words = {word for word, _, _ in folded.tokens}
     # What is long comes once, and is looked through when it is scrubbed.
     finders = (find_sure, find_likely, find_long_numbers)
     return _Seen(
         folded=folded,
-        words=frozenset(word for word, _, _ in folded.tokens),
+        words=frozenset(words | {word[:-1] for word in words if word.endswith("s")}),
         broken=bool(folded.joined_tokens()) or _LOGIN.search(folded.folded) is not None,
         has_digits=any(letter.isdigit() for letter in folded.plain),
         suspicious=len(text) > _SHORT or any(True for find in finders for _ in find(folded.plain)),

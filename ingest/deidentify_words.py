@@ -1,10 +1,12 @@
 """List names that are ordinary words, which a note may use without meaning the patient.
 
 Given and family names and towns of English and German that are words of either language, or of
-medicine; and the particles of names.
+medicine; the particles of names; names of diseases; and what streets are called.
 """
 
-__all__ = ["NOBODY", "ORDINARY", "PARTICLES"]
+import re
+
+__all__ = ["NOBODY", "ORDINARY", "PARTICLES", "find_eponym", "shorten_street", "without_flat"]
 
 _PARTICLES = """
 abu af al and av ben bin da das de del della dem den der di do dos du e el ibn la le les mac
@@ -77,3 +79,65 @@ NOBODY = frozenset(["anonymous", "female", "male", "name", "none", "patient", "t
 PARTICLES = frozenset(_PARTICLES.split())
 
 ORDINARY = frozenset(_ORDINARY.split())
+
+_EPONYMS = frozenset(
+    """
+    addison alzheimer apgar babinski barrett basedow bell bence bowen crohn cushing doppler down
+    foley fournier glasgow graves guillain hashimoto hodgkin holter huntington kaposi kerley
+    kussmaul lynch marfan meniere merkel murphy paget parkinson raynaud reye rinne romberg sjogren
+    still swan tourette turner weber wegener whipple wilms wilson
+    """.split()  # noqa: SIM905 - one a line would be a page
+)
+_CALLED_AFTER = re.compile(
+    r"(?:['\u2019]s?|s['\u2019]?)?[ -]{1,2}(?:disease|syndromes?|palsy|signs?|coma|lymphoma|"
+    r"sarcoma|scores?|scale|ulcer|b[ -]lines?|catheter|tests?|ultraso\w+|monitor\w*|o?esophagus|"
+    r"phenomenon|thyroiditis|tumou?r|orbitopathy|ophthalmopathy|granulomatosis|gangrene|breathing|"
+    r"krankheit|lymphom|zeichen|reflex)\b",
+    re.IGNORECASE,
+)
+
+
+def find_eponym(word: str, text: str, end: int) -> bool:
+    """Say whether a folded name, which ends at a place, is there a disease's or a test's.
+
+    >>> text = "Parkinson's disease of Mr. Parkinson"
+    >>> find_eponym("parkinson", text, 9), find_eponym("parkinson", text, len(text))
+    (True, False)
+    """
+    return word in _EPONYMS and _CALLED_AFTER.match(text, end) is not None
+
+
+_STREETS = {
+    "street": "st",
+    "avenue": "ave",
+    "road": "rd",
+    "boulevard": "blvd",
+    "lane": "ln",
+    "drive": "dr",
+    "court": "ct",
+    "highway": "hwy",
+    "apartment": "apt",
+    "suite": "ste",
+    "strasse": "str",
+}
+_FLATS = frozenset(["apt", "apartment", "flat", "floor", "suite", "ste", "unit", "wohnung", "whg"])
+
+
+def shorten_street(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Write a street's folded tokens short.
+
+    >>> shorten_street(("5", "elm", "street")), shorten_street(("musterstrasse", "5"))
+    (('5', 'elm', 'st'), ('musterstr', '5'))
+    """
+    short = (re.sub("(?<=[a-z])strasse$", "str", token) for token in tokens)
+    return tuple(_STREETS.get(token, token) for token in short)
+
+
+def without_flat(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave out a flat's number.
+
+    >>> without_flat(("17", "elm", "street", "apt", "3"))
+    ('17', 'elm', 'street')
+    """
+    places = [n for n, token in enumerate(tokens) if token in _FLATS and n > 1]
+    return tokens[: places[0]] if places else tokens

@@ -13,6 +13,7 @@ burned-in annotation nor a face in a CT of the head is removed from them.
 
 import hmac
 import io
+import re
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from typing import Any
 
 import pydicom
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
-from pydicom.datadict import dictionary_has_tag, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -174,7 +175,7 @@ def _stays(
         moved = _each(element, lambda text: shift_dicom(text, who.days))
         return moved or action != "X"
     if vr == "TM" and "Birth" not in element.keyword:
-        return True  # shifts are whole days
+        return _each(element, _time_of_day) or action != "X"  # shifts are whole days
     if action == "X":
         return False
     if vr == "SQ":
@@ -186,16 +187,21 @@ def _stays(
     if vr == "UI":
         if "ClassUID" not in element.keyword and "SyntaxUID" not in element.keyword:
             _each(element, lambda uid: uid if uid.startswith("1.2.840.10008.") else who.uid(uid))
-        return True
+            return True
+        return _each(element, lambda uid: uid if re.fullmatch(r"[\d.]*\0?", uid) else None)
     if vr == "PN" or action in ("Z", "XZ"):
         return _set(element, "")
     if action or (blank and vr in _TEXTS):
         return _set(element, "REMOVED" if vr in _TEXTS else "000Y" if vr == "AS" else "")
-    if vr == "UN":
+    if vr == "UN" or (isinstance(element.value, bytes) and not _is_bytes(element.tag)):
         return False
     if vr in _TEXTS:
         _each(element, lambda text: _scrubbed(text, vr, scrubber))
     return True
+
+
+def _time_of_day(text: str) -> str | None:
+    return text if re.fullmatch(r"[\d.: -]*", text) else None
 
 
 def _scrubbed(text: str, vr: str, scrubber: Scrubber) -> str:
@@ -254,6 +260,10 @@ def _syntax_of(film: Dataset) -> str:
     if implicit:
         return ImplicitVRLittleEndian
     return ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
+
+
+def _is_bytes(tag: BaseTag) -> bool:
+    return any(vr.startswith("O") for vr in dictionary_VR(tag).split(" or "))
 
 
 def _is_known(tag: BaseTag) -> bool:

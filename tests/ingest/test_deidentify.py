@@ -5,6 +5,7 @@ import re
 import stat
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pydicom
@@ -14,9 +15,10 @@ from ingest.build import ingest
 from ingest.cohort import build_cohort
 from ingest.deidentify_choice import FLAGGED
 from ingest.dicom_export import export_dicom
-from ingest.errors import StoreError, UsageError
+from ingest.errors import InputError, LimitError, StoreError, UsageError
 from ingest.info import describe_store
 from ingest.labels import read_cohort
+from ingest.limits import LimitedChild
 from ingest.simulate import simulate
 from ingest.store import RecordStore
 from tests.hospital import ROOT
@@ -154,6 +156,71 @@ def test_a_choice_holds_for_all_that_comes_later(tmp_path: Path) -> None:
     (clean / "ingest_report.json").unlink()
     with pytest.raises(StoreError, match="holds something that is no store"):
         ingest([two], clean)
+
+
+def test_a_choice_holds_though_its_first_ingest_failed(tmp_path: Path) -> None:
+    person = {"resourceType": "Patient", "id": "p", "name": [{"family": "Doering"}]}
+    source = write_ndjson(
+        tmp_path / "a.ndjson", person, observation("a", {"valueString": "Doering"})
+    )
+    with pytest.raises(InputError, match="is not there"):
+        ingest([tmp_path / "gone"], tmp_path / "store", deidentify=True)
+    ingest([source], tmp_path / "store")
+    assert list(events(tmp_path / "store")["text_value"]) == ["[NAME]"]
+
+
+def test_an_error_of_the_system_does_not_name_a_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_ndjson(tmp_path / "Doering.ndjson", {"resourceType": "Patient", "id": "p"})
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(source))
+
+    monkeypatch.setattr("ingest.landing.hashlib.file_digest", fail)
+    for name, told in (("clean", "a file of the sources"), ("plain", str(source))):
+        with pytest.raises(PermissionError) as caught:
+            ingest([source], tmp_path / name, deidentify=name == "clean" or None)
+        assert caught.value.filename == told
+
+
+def test_names_are_found_in_whatever_resource_tells_them(tmp_path: Path) -> None:
+    told = {"identifier": {"type": {"coding": [{"code": "MR"}]}, "value": "K-12345"}}
+    subject = {"reference": "Patient/p", **told, "display": "Xaver Wolfhard"}
+    person = {
+        "resourceType": "Person",
+        "id": "x",
+        "name": [{"family": "Hinterseer"}],
+        "link": [{"target": {"reference": "Patient/p"}}],
+    }
+    coverage = {
+        "resourceType": "Coverage",
+        "id": "c",
+        "beneficiary": {"reference": "Patient/p"},
+        "subscriberId": "SUBX5566",
+    }
+    said = {"valueString": "Wolfhard, Hinterseer, SUBX5566, K 12345"}
+    record = observation("a", said, subject=subject)
+    source = write_ndjson(tmp_path / "a.ndjson", record, person, coverage)
+    ingest([source], tmp_path / "store", deidentify=True)
+    assert list(events(tmp_path / "store")["text_value"]) == ["[NAME], [ID], [ID]"]
+
+
+def test_a_film_whose_header_cannot_be_read_is_suspected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ndjson(tmp_path / "in" / "p.ndjson", {"resourceType": "Patient", "id": "p1"})
+    write_film(tmp_path / "in" / "film.dcm", PatientID="p1", StudyDate="20200101")
+    call = LimitedChild.call
+
+    def fail(self: LimitedChild, **use: Any) -> Any:
+        if self._function.endswith(":read_identity"):
+            raise LimitError("parsing took longer than 30 s")
+        return call(self, **use)
+
+    monkeypatch.setattr(LimitedChild, "call", fail)
+    report = ingest([tmp_path / "in"], tmp_path / "store", deidentify=True)
+    assert report["deidentified"]["burned_in_annotation"] == {"suspected": 1}
 
 
 def test_dates_can_be_kept(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ WEAKENED: dict[str, tuple[str, Callable[..., object] | str]] = {
     "file names": ("ingest.build.with_neutral_names", lambda files: files),
     "older versions": (
         "ingest.deidentify_known._LINES",
-        deidentify_known._LINES.replace("h.type = 'Patient' THEN", "false THEN"),
+        deidentify_known._LINES.replace("h.key <> '' THEN", "false THEN"),
     ),
     "reasons": ("ingest.deidentify._clean_reasons", lambda *_: None),
     "numbers in numeric_value": (

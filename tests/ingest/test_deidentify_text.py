@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.deidentify_dates import DATE, DateStyle, shift_days, shift_dicom
 from ingest.deidentify_fold import fold
+from ingest.deidentify_known import add_person
 from ingest.deidentify_terms import Terms
 from ingest.deidentify_text import Scrubber
 
@@ -42,6 +43,9 @@ def scrubber(*names: tuple[list[str], str], days: int = -12, ids: tuple[str, ...
         ("Müller, Jürgen K.", "[NAME]"),
         ("juergenmueller@", "[NAME]@"),
         ("Müller_2", "[NAME]_2"),
+        ("Müllers Tochter", "[NAME] Tochter"),
+        ("Mül\u2062l\u034fe\ufe0fr", "[NAME]"),
+        ("muller19500312", "[NAME]"),
         ("Müllerei", "Müllerei"),
     ],
 )
@@ -56,6 +60,7 @@ def test_a_name_goes_however_it_is_typed(text: str, scrubbed: str) -> None:
         ("An echo was done on An Long", "An echo was done on [NAME]"),
         ("LONG QT, SEEN: AN LONG", "LONG QT, SEEN: [NAME]"),
         ("an hour, as long as needed", "an hour, as long as needed"),
+        ("mrs. long came, not for long", "mrs. [NAME] came, not for long"),
     ],
 )
 def test_a_name_that_is_a_word_goes_where_it_is_a_name(text: str, scrubbed: str) -> None:
@@ -73,10 +78,69 @@ def test_a_name_that_is_a_word_goes_where_it_is_a_name(text: str, scrubbed: str)
         "a 64-year-old, 72 kg, 181 cm, pack-years 30, case 3, order 5 mg, visit 2",
         "NDC 0002-1433-80, ratio 1/2, 20/40 vision, TNM 1.2.3, at rest 10:15",
         "may 5 mg be given? march on the spot; dec. dose",
+        "at 12-24-36 months, 10-20-30 mg, 05-10-15 ml",
     ],
 )
 def test_clinical_words_and_numbers_stay(text: str) -> None:
     assert scrubber((["Jane"], "Doe"), ids=("A1234567",)).scrub(text) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Parkinson", "Parkinson's disease of [NAME]'s mother"),
+        ("Still", "Still's disease; Dr. [NAME] came"),
+        ("Graves", "GRAVES' DISEASE"),
+        ("Bell", "Bell palsy, not of [NAME]"),
+        ("Doering", "[NAME]'s disease"),
+    ],
+)
+def test_a_disease_keeps_its_name_whoever_has_it(name: str, text: str) -> None:
+    assert scrubber((["Ann"], name)).scrub(text.replace("[NAME]", name)) == text
+
+
+PERSON = {
+    "birthDate": "1950-03-12",
+    "identifier": [{"value": "MRN-445566"}],
+    "telecom": [{"value": "tel:+15558107203"}, {"value": "(555) 222-7204 ext. 12"}],
+    "address": [
+        {"line": ["17 Rosengarten Road Apt 3"], "city": "Ulm", "postalCode": "8004"},
+        {"line": ["Musterstraße 5"], "_line": [{"extension": [{"valueString": "Hagelkreuz"}]}]},
+        {"text": "Kiesweg 12, 3000 Wennigsen, Utopia", "country": "Utopia"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("pt 445566; 445566 9", "pt [ID]; [ID] 9"),
+        ("810-7203 or 222-7204", "[CONTACT] or [CONTACT]"),
+        ("near Rosengarten Rd", "near [ADDRESS]"),
+        ("Musterstr 5", "[ADDRESS]"),
+        ("in Hagelkreuz, 8004 Ulm", "in [ADDRESS]"),
+        ("Kiesweg 12; in Wennigsen, Utopia", "[ADDRESS]; in [ADDRESS], Utopia"),
+        ("12 03 1950, 120350, DOB12.03.1950", "[DATE], [DATE], DOB[DATE]"),
+        ("born 12.03.1950, 19500312", "born 28.02.1950, 19500228"),
+    ],
+)
+def test_what_a_resource_says_goes_in_other_writings(text: str, scrubbed: str) -> None:
+    terms = Terms()
+    add_person(terms, PERSON, own=True)
+    assert Scrubber(terms=terms, style=DateStyle(days=-12)).scrub(text) == scrubbed
+
+
+def test_a_value_goes_only_if_it_is_the_patients_own_number() -> None:
+    terms = Terms()
+    add_person(terms, PERSON, own=True)
+    terms.add_id("250000")  # of some record
+    terms.add_place(["1200 Elm Street"])
+    numbers = ["445566", "19500312", "250000", "1200"]
+    shifted, kept = (Scrubber(terms=terms, style=DateStyle(days=days)) for days in (5, 0))
+    assert [shifted.is_identifier(n) for n in numbers] == [True, True, False, False]
+    assert [kept.is_identifier(n) for n in numbers] == [True, False, False, False]
+    assert shifted.scrub_code("LOCAL//19500312", None) == "LOCAL//[DATE]"
+    assert shifted.scrub_code("LOCAL//445566", None) == "LOCAL//[ID]"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +162,7 @@ def test_clinical_words_and_numbers_stay(text: str) -> None:
         ("12 Elm Grove Road", "[ADDRESS]"),
         ("Lindenstraße 5, 30625 Hannover", "[ADDRESS]"),
         ("a 93-year-old", "a 90+-year-old"),
+        ("93F, 93 y.o., at 93 years, 93 Jahre", "90+F, 90+ y.o., at 90+ years, 90+ Jahre"),
         ("id c0ffee00-1234-4abc-8def-001122334455", "id [ID]"),
     ],
 )
@@ -111,6 +176,11 @@ def test_what_looks_like_an_identifier_goes(text: str, scrubbed: str) -> None:
         ("2024-03-10", "2024-02-27"),
         ("2024-03-10T10:15:00Z", "2024-02-27T10:15:00Z"),
         ("2024-01-01/2024-02-01", "2023-12-20/2024-01-20"),
+        ("04.03.2024-09.03.2024", "21.02.2024-26.02.2024"),
+        ("03/14/2024-03/19/2024", "03/02/2024-03/07/2024"),
+        ("14.3.24-19.3.24", "2.3.24-7.3.24"),
+        ("March 14,2024", "March 2,2024"),
+        ("scan_2024_03_10.pdf", "scan_2024_02_27.pdf"),
         ("20240310101500", "20240227101500"),
         ("10.03.2024", "27.02.2024"),
         ("1.3.24", "18.2.24"),

@@ -106,6 +106,19 @@ def test_private_unknown_and_nested_attributes_are_reached() -> None:
     assert image.ReferencedSOPInstanceUID == film.SOPInstanceUID == WHO.uid("1.2.3.4.5")
 
 
+def test_words_do_not_hide_in_values_of_another_kind() -> None:
+    film = film_dataset(PIXELS)
+    film.add_new("StudyTime", "TM", "101500")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        film["StudyTime"].value = "DOERING^JANE"
+        film.add(pydicom.DataElement("BodyPartExamined", "OB", b"DOERING "))
+        film.add(pydicom.DataElement("ReferencedSOPClassUID", "UI", "DOERING"))
+        deidentify_dataset(film, WHO)
+    assert "BodyPartExamined" not in film
+    assert film.get("StudyTime", "") == film.get("ReferencedSOPClassUID", "") == ""
+
+
 def test_uids_are_keyed_valid_and_the_same_in_every_file() -> None:
     a, b = (deidentified(StudyInstanceUID="1.2.3", SOPInstanceUID=f"1.2.3.{n}") for n in (1, 2))
     assert a.StudyInstanceUID == b.StudyInstanceUID == WHO.uid("1.2.3")
