@@ -46,10 +46,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "next": ("Next patient", "下一位患者"),
     "upload_button": ("Choose files …", "选择文件……"),
     "upload_hint": (
-        "One patient’s FHIR R4 Bundle or resources (.json, .ndjson) and, if there are any, images "
+        "One patient’s FHIR Bundle (R4, R5) or resources (.json, .ndjson) and, if any, images "
         "(.dcm, .png, .jpg). At most {files} files and {megabytes} MB together. The files are read "
         "in a separate, limited process on this machine and deleted at once.",
-        "一名患者的 FHIR R4 Bundle 或资源（.json、.ndjson），"
+        "一名患者的 FHIR R4 或 R5 Bundle 或资源（.json、.ndjson），"
         "如有影像可一并上传（.dcm、.png、.jpg）。"
         "最多 {files} 个文件，合计不超过 {megabytes} MB。"
         "文件在本机一个受限的独立进程中读取，随即删除。",
@@ -247,8 +247,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "error_usage": ("That cannot be asked.", "无法这样请求。"),
     "error_input": (
-        "The files hold no FHIR R4 record that could be read.",
-        "文件中没有可读取的 FHIR R4 记录。",
+        "The files hold no FHIR record that could be read.",
+        "文件中没有可读取的 FHIR 记录。",
     ),
     "error_store": ("The record store could not be read.", "病历库无法读取。"),
     "error_run": ("The trained run could not be read.", "训练结果无法读取。"),
