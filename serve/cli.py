@@ -5,6 +5,7 @@ traceback. Heavy imports wait until a subcommand needs them, so that `--help` is
 """
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -29,6 +30,7 @@ __all__ = ["main"]
 
 _HOME = Path(__file__).resolve().parent.parent
 _DEMO_SEED = 7
+_NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +67,8 @@ def _told(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError):  # a path that is of another kind, a full disk
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}", InputError.exit_code
+    if _NO_SPACE in str(error):  # DuckDB's is no OSError
+        return _NO_SPACE, InputError.exit_code
     if isinstance(error, MemoryError):
         return "there is not enough memory", LimitError.exit_code
     if isinstance(error, RecursionError):
