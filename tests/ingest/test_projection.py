@@ -1,3 +1,5 @@
+"""What each type projects to, value by value; over 400 lines, most of them small resources."""
+
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
