@@ -87,7 +87,7 @@ class Conventions:
             raise MappingError(f"the conventions are damaged: {type(error).__name__}") from None
 
     def register(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Create the SQL function `unit_change`; with names of the site's own, `concept` anew."""
+        """Create the SQL functions `unit_change` and `concept`."""
         con.create_function(
             "unit_change",
             self._change,
@@ -97,16 +97,14 @@ class Conventions:
             null_handling="special",
         )
         naming = self.code_map.naming
-        if naming.systems or naming.codes or naming.default_prefix != PLAIN.default_prefix:
-            con.remove_function("concept")
-            con.create_function(
-                "concept",
-                lambda texts: _concepts(texts, naming),  # by its signature DuckDB counts columns
-                ["VARCHAR"],
-                "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])",
-                type="arrow",
-                null_handling="special",
-            )
+        con.create_function(
+            "concept",
+            lambda texts: _concepts(texts, naming),  # by its signature DuckDB counts columns
+            ["VARCHAR"],
+            "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])",
+            type="arrow",
+            null_handling="special",
+        )
 
     def convert_units(self, con: duckdb.DuckDBPyConnection, table: str) -> None:
         """Convert the values of `candidate` or `projected` to their codes' units."""

@@ -29,7 +29,6 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from ingest.accounting import MOST_VALIDATED, refuse_invalid
-from ingest.codes import name_concept
 from ingest.conventions import Conventions
 from ingest.landing import LandedFile
 from ingest.lines import Lines, read_lines
@@ -82,14 +81,7 @@ def create_tables(con: duckdb.DuckDBPyConnection, conventions: Conventions | Non
     columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
     con.execute(f"CREATE TABLE projected ({columns})")
     run_script(con, "tables")
-    con.create_function(
-        "concept",
-        _concepts,
-        ["VARCHAR"],
-        "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])",
-        type="arrow",
-        null_handling="special",
-    )
+    (conventions or Conventions()).register(con)
     con.create_function(
         "read_note",
         _notes,
@@ -99,7 +91,6 @@ def create_tables(con: duckdb.DuckDBPyConnection, conventions: Conventions | Non
         null_handling="special",
     )
     run_script(con, "macros")
-    (conventions or Conventions()).register(con)
 
 
 def project_records(
@@ -335,25 +326,6 @@ def _with_file(batch: pa.RecordBatch, file: LandedFile, order: int) -> pa.Table:
     for name, value in said.items():
         table = table.append_column(name, pa.repeat(value, batch.num_rows))
     return table
-
-
-_CONCEPT = pa.struct(
-    [
-        pa.field("code", pa.string()),
-        pa.field("display", pa.string()),
-        pa.field("parents", pa.list_(pa.string())),
-    ]
-)
-
-
-def _concepts(texts: pa.ChunkedArray) -> pa.Array:
-    """Name a chunk of concepts: records repeat few concepts, so each distinct one is named once."""
-    coded = texts.combine_chunks().dictionary_encode()
-    named = [name_concept(text) for text in coded.dictionary.to_pylist()]
-    rows = [{"code": c.code, "display": c.display, "parents": c.parents} for c in named]
-    nothing = {"code": None, "display": None, "parents": []}
-    table = pa.array([*rows, nothing], _CONCEPT)
-    return table.take(coded.indices.fill_null(len(rows)))
 
 
 _NOTE = pa.struct([pa.field("text", pa.string()), pa.field("reason", pa.string())])
