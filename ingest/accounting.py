@@ -5,16 +5,18 @@ quarantined, superseded, deleted. They add up, or the build fails; nothing is lo
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from ingest.landing import LandedFile
+from ingest.lines import FILE_STEP, Lines, Part, read_lines
 
 __all__ = [
     "MOST_VALIDATED",
@@ -68,29 +70,44 @@ def _why_not(model: Callable[[str], Any], resource_type: str, text: str) -> str 
     return None
 
 
-def refuse_invalid(con: duckdb.DuckDBPyConnection, *, most: int) -> None:
+def refuse_invalid(con: duckdb.DuckDBPyConnection, parts: Mapping[int, Part]) -> None:
     """Quarantine what was skipped for want of a code and is invalid FHIR, with the reason.
 
-    Looks at `judged`, what was made of the batch in `read_resource`, and at no more than `most`.
+    Looks at `doubtful`, and at no more than MOST_VALIDATED records of a batch.
+
+    Args:
+        con: has what the projection left behind.
+        parts: the files that were read, by number; their lines are read again.
     """
     rows = con.execute(
         """
-        SELECT o.file, o.position, r.type, r.json
-        FROM judged o JOIN read_resource r ON r.file = o.file AND r.position = o.position
-        WHERE o.status = 'skipped' AND o.detail LIKE '%: no code'
-        ORDER BY o.file, o.position LIMIT ?
+        SELECT d.batch, d.place, d.type, l.file
+        FROM doubtful d JOIN landed l ON l.number = d.place // $step
+        QUALIFY row_number() OVER (PARTITION BY d.batch ORDER BY l.file, d.place) <= $most
         """,
-        [most],
+        {"step": FILE_STEP, "most": MOST_VALIDATED},
     ).fetchall()
-    if rows:  # how near a batch came to `most`: another cut of the same records could differ there
-        con.execute("INSERT INTO refusable VALUES (?)", [len(rows)])
-    reasons = [(f, p, k, why_invalid(k, text)) for f, p, k, text in rows]
+    # How near a batch came to the limit: another cut of the same records could differ there.
+    for n in Counter(batch for batch, *_ in rows).values():
+        con.execute("INSERT INTO refusable VALUES (?)", [n])
+    wanted: dict[int, list[int]] = defaultdict(list)
+    for _, place, _, _ in rows:
+        wanted[place // FILE_STEP].append(place % FILE_STEP)
+    texts: dict[int, str] = {}
+    for number, positions in wanted.items():
+        lines = Lines(positions=np.array(sorted(positions), np.int64))
+        wrapped = parts[number].file.kind != "ndjson"
+        for batch in read_lines(parts[number].path, lines, wrapped=wrapped):
+            for position, text, within in zip(*(c.to_pylist() for c in batch.columns), strict=True):
+                whole = json.dumps(json.loads(text)["resource"]) if within else text
+                texts[number * FILE_STEP + position] = whole
+    reasons = [(f, p % FILE_STEP, k, why_invalid(k, texts[p])) for _, p, k, f in rows]
     refused = [(f, p, f"{k}: {reason}") for f, p, k, reason in reasons if reason is not None]
     if refused:
         con.register("refused", pd.DataFrame(refused, columns=["file", "position", "reason"]))
         con.execute(
-            "UPDATE judged SET status = 'quarantined', detail = refused.reason FROM refused"
-            " WHERE judged.file = refused.file AND judged.position = refused.position"
+            "UPDATE outcome SET status = 'quarantined', detail = refused.reason FROM refused"
+            " WHERE outcome.file = refused.file AND outcome.position = refused.position"
         )
         con.unregister("refused")
 

@@ -101,7 +101,7 @@ def add_records(
         world.project()
         return _finish(world, store, fresh, secret)
     finally:
-        world.con.close()
+        world.close()
 
 
 _TOUCHED = """

@@ -243,7 +243,7 @@ def _build_whole(
         fhir = [(file, zone.ndjson(file)) for file in files if file.kind in _FHIR]
         with ray_hands(workers, conventions) if workers is not None else nullcontext() as hands:
             use = {"hands": hands, "progress": progress}
-            counts = project_records(con, fhir, traced=keep_index, **use)
+            counts = project_records(con, fhir, conventions, traced=keep_index, **use)
         for (label, site, _), group in _grouped(files).items():
             use: dict[str, Any] = {"timezone": site, "progress": progress}
             if label:

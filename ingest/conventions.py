@@ -99,12 +99,17 @@ class Conventions:
         naming = self.code_map.naming
         con.create_function(
             "concept",
-            lambda texts: _concepts(texts, naming),  # by its signature DuckDB counts columns
+            # By its signature DuckDB counts columns; it takes no dictionary back.
+            lambda texts: _concepts(texts, naming).dictionary_decode(),
             ["VARCHAR"],
             "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])",
             type="arrow",
             null_handling="special",
         )
+
+    def name_concepts(self, texts: pa.ChunkedArray) -> pa.Array:
+        """Name a column of concepts, as the SQL function `concept` does; null stays null."""
+        return _concepts(texts, self.code_map.naming)
 
     def convert_units(self, con: duckdb.DuckDBPyConnection, table: str) -> None:
         """Convert the values of `candidate` or `projected` to their codes' units."""
@@ -152,11 +157,16 @@ _CONCEPT = pa.struct(
 )
 
 
-def _concepts(texts: pa.ChunkedArray, naming: Naming) -> pa.Array:
-    """Name a chunk of concepts; records repeat few, so each distinct one is named once."""
+def _concepts(texts: pa.ChunkedArray, naming: Naming) -> pa.DictionaryArray:
+    """Name a column of concepts; records repeat few, so each distinct one is named once."""
     coded = texts.combine_chunks().dictionary_encode()
     named = [name_concept(text, naming) for text in coded.dictionary.to_pylist()]
-    rows = [{"code": c.code, "display": c.display, "parents": c.parents} for c in named]
-    nothing = {"code": None, "display": None, "parents": []}
-    table = pa.array([*rows, nothing], _CONCEPT)
-    return table.take(coded.indices.fill_null(len(rows)))
+    rows = pa.StructArray.from_arrays(
+        [
+            pa.array([c.code for c in named], pa.string()),
+            pa.array([c.display for c in named], pa.string()),
+            pa.array([c.parents for c in named], pa.list_(pa.string())),
+        ],
+        fields=list(_CONCEPT),
+    )
+    return pa.DictionaryArray.from_arrays(coded.indices, rows)

@@ -59,7 +59,8 @@ SELECT h.json, h.type, h.id, coalesce(r.subject_key,
     CASE WHEN h.key <> '' THEN coalesce(m.subject_key, h.key) END
 ) AS subject_key
 FROM headed h
-LEFT JOIN resolved r ON r.file = h.file AND r.position = h.position
+LEFT JOIN landed l ON l.file = h.file
+LEFT JOIN resolved r ON r.place = l.number * 1099511627776 + h.position
 LEFT JOIN merged m ON m.key = h.key
 """
 

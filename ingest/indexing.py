@@ -1,6 +1,6 @@
 """Make the index of a build out of the tables that its projection left behind.
 
-Tables that must be there: `file_order` (file, number), those of projections/tables.sql, `name` (as
+Tables that must be there: those of projections/tables.sql, `name` (as
 write_store fills it), `merged`, and what resolving made.
 """
 
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pandas as pd
 
 from ingest.accounting import TALLY
 from ingest.checksums import sha256_of
 from ingest.landing import LandedFile
+from ingest.lines import FILE_STEP
 from ingest.record_index import (
     BESIDE,
-    FILE_STEP,
     RecordIndex,
     begin_segments,
     hash_of_files,
@@ -32,22 +31,21 @@ __all__ = [
     "STATE",
     "beside_of",
     "index_whole_build",
-    "name_files",
     "numbers_of",
     "told_of_build",
 ]
 
 PLACED = f"o.number * {FILE_STEP}::BIGINT + t.position AS place"
-"""Of a table `t` joined with `file_order` as `o`."""
+"""Of a table `t` joined with `landed` as `o`."""
 
 STATE = (
-    f"SELECT {PLACED}, status, detail, subject_key FROM outcome t JOIN file_order o USING (file)"
+    f"SELECT {PLACED}, status, detail, subject_key FROM outcome t JOIN landed o USING (file)"
 )
 EVENT = (
     f"SELECT {PLACED}, hash(code, display, parents, unit) AS name"
-    " FROM projected t JOIN file_order o USING (file)"
+    " FROM projected t JOIN landed o USING (file)"
 )
-UNDATED = f"SELECT {PLACED}, t.type FROM undated t JOIN file_order o USING (file)"
+UNDATED = f"SELECT {PLACED}, t.type FROM undated t JOIN landed o USING (file)"
 SEGMENT = {
     "trace": "FROM trace",
     "depend": "FROM depend",
@@ -58,17 +56,6 @@ SEGMENT = {
     "provider": "FROM provider",
 }
 """What each table of a segment is made of."""
-
-
-def name_files(con: duckdb.DuckDBPyConnection, files: Sequence[LandedFile]) -> None:
-    """Create `file_order`: the number of each FHIR file among those that landed."""
-    rows = pd.DataFrame({"file": [f.id for f in files], "number": range(len(files))})
-    con.register("numbered", rows)
-    con.execute(
-        "CREATE TABLE file_order AS SELECT file::VARCHAR AS file, number::BIGINT AS number"
-        " FROM numbered"
-    )
-    con.unregister("numbered")
 
 
 def index_whole_build(
@@ -92,7 +79,6 @@ def index_whole_build(
         report: the build's.
         made_of: `fingerprint`.
     """
-    name_files(con, fhir)
     run_script(con, "provider")
     begin_segments(place)
     segment = new_segment(place)

@@ -12,9 +12,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from ingest.landing import LandedFile
 from ingest.records import BATCH, read_records
 
-__all__ = ["Lines", "read_lines"]
+__all__ = ["FILE_STEP", "Lines", "Part", "read_lines"]
+
+FILE_STEP = 1 << 40
+"""From the first place of a file to that of the next: a record's place is its file's number among
+those that landed, times this, plus its position in the file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +34,22 @@ class Lines:
 
     lengths: np.ndarray | None = None
     """The bytes of each, line end included: [n] int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Name a file's records that are to be read: all, or some lines."""
+
+    file: LandedFile
+
+    path: Path
+    """Its NDJSON."""
+
+    order: int
+    """Its number among the FHIR files that ever landed."""
+
+    lines: Lines | None = None
+    """Which; None is all."""
 
 
 def read_lines(path: Path, lines: Lines, *, wrapped: bool) -> Iterator[pa.RecordBatch]:

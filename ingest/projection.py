@@ -1,51 +1,58 @@
 """Project landed FHIR records to events: SQL in DuckDB, one file a resource type.
 
-`project_records` reads the records twice, batch by batch, and holds no more of them than a batch:
-first for what must be known of all (`record`: id, version, subject; and what others refer to), from
-which the newest of each resource is picked and references are resolved (references.py); then
-`projections/TYPE.sql` runs over each batch. It leaves
+`project_records` reads the records once, batch by batch, and takes out of each line what must be
+known of all (`record`: id, version, subject; and what others refer to) and the fields that its
+type's projection asks for (extraction.py). When all are read, the newest of each resource is picked
+and references are resolved (references.py); then `projections/TYPE.sql` runs over the fields of each
+batch. It leaves
 
     projected   events, with the columns of PROJECTED_COLUMNS
     outcome     file, position, status, detail: what became of each record, one row each
     undated     file, position, type: records of which something was left out for want of a date
     imaging_study, patient_identifier   what images are joined by
 
-A projection is a SELECT over `resource` that gives columns of PROJECTED_COLUMNS by name, and `skip`
-with a reason where the record must not become an event.
+A projection is a SELECT over `resource`, which has the fields that its head names (fields.py) beside
+`place`, `status`, `updated`, `zone`, `subject_key`, `encounter_end` and what else `placed` has
+(resolved.sql). It gives `place`, columns of PROJECTED_COLUMNS by name, and `skip` with a reason where
+the record must not become an event.
 """
 
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from ingest.accounting import MOST_VALIDATED, refuse_invalid
+from ingest.accounting import refuse_invalid
 from ingest.conventions import Conventions
+from ingest.extraction import HEAD, SAID, guess_type, take_fields
+from ingest.extracts import Extract, Extracts
+from ingest.fields import SQL, fields_of
 from ingest.landing import LandedFile
-from ingest.lines import Lines, read_lines
+from ingest.lines import FILE_STEP, Part, read_lines
 from ingest.notes import read_note
 from ingest.records import read_records
-from ingest.references import SQL, resolve, run_script
+from ingest.references import resolve, run_script
 from ingest.schema import PROJECTED_COLUMNS
 
 __all__ = [
     "SUPPORTED",
     "Batches",
     "Hands",
-    "Part",
     "Piece",
     "Threads",
     "choose_newest",
     "create_tables",
+    "name_files",
     "project_batches",
     "project_records",
     "read_heads",
@@ -56,8 +63,6 @@ _FOR_OTHERS = ("Binary", "Location", "Medication")  # used by resolving; no even
 SUPPORTED = (*_WITH_SQL, *_FOR_OTHERS)
 
 _BATCH_BYTES = 32 << 20
-_HELD_BYTES = 128 << 20
-"""What is smaller in sum is read from disk once, and kept for the second time."""
 
 _QUANTITY = """{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR",
     "code": "VARCHAR"}"""
@@ -67,13 +72,13 @@ _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept
     "valueRange": "JSON", "valueRatio": "JSON", "valueSampledData": "JSON",
     "valuePeriod": "JSON"}}"""
 
-_ATTACHMENT = '[{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}]'
+_ATTACHMENT = '{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}'
 
 _SHAPES = {"quantity": _QUANTITY, "value": _VALUE}
 """What projections take as parameters: the shape of a Quantity, and of an Observation's value."""
 
-_STUDY = """{"identifier": [{"value": "VARCHAR"}], "started": "VARCHAR",
-    "series": [{"uid": "VARCHAR", "instance": [{"uid": "VARCHAR"}]}]}"""
+_FORMS = {"DocumentReference": "content", "DiagnosticReport": "presentedForm"}
+"""Where the text of what is written lies, in one form or several."""
 
 
 def create_tables(con: duckdb.DuckDBPyConnection, conventions: Conventions | None = None) -> None:
@@ -93,9 +98,26 @@ def create_tables(con: duckdb.DuckDBPyConnection, conventions: Conventions | Non
     run_script(con, "macros")
 
 
+def name_files(con: duckdb.DuckDBPyConnection, files: Sequence[LandedFile]) -> None:
+    """Fill `landed`: the FHIR files that landed, by number."""
+    # Copies of a file have ids of their own, but one content, which is what a Bundle is known by.
+    named = pa.table(
+        {
+            "number": pa.array(range(len(files)), pa.int64()),
+            "file": pa.array([file.id for file in files], pa.string()),
+            "scope": pa.array([file.sha256[:16] for file in files], pa.string()),
+            "zone": pa.array([file.timezone for file in files], pa.string()),
+        }
+    )
+    con.register("named_file", named)
+    con.execute("INSERT INTO landed SELECT * FROM named_file")
+    con.unregister("named_file")
+
+
 def project_records(
     con: duckdb.DuckDBPyConnection,
     files: list[tuple[LandedFile, Path]],
+    conventions: Conventions,
     *,
     traced: bool = False,
     hands: "Hands | None" = None,
@@ -108,13 +130,16 @@ def project_records(
     tables of trace.sql are filled, too, from which the index is made. `hands` do the work on
     batches: this process's threads, unless told otherwise.
     """
-    hands = hands or Threads()
+    hands = hands or Threads(conventions)
     parts = [Part(file=file, path=path, order=order) for order, (file, path) in enumerate(files)]
+    name_files(con, [file for file, _ in files])
     counts = {file.id: 0 for file, _ in files}
-    batches = Batches(parts)
-    read_heads(con, batches.read("reading", progress=progress), counts, traced=traced, hands=hands)
-    choose_newest(con)
-    project_batches(con, batches.read("projecting", progress=progress), hands=hands)
+    with Extracts(_room_of(con)) as extracts:
+        batches = Batches(parts).read("reading", progress=progress)
+        read_heads(con, batches, counts, extracts, hands, traced=traced)
+        choose_newest(con)
+        shown = tqdm(extracts, "projecting", total=len(extracts), disable=not progress)
+        project_batches(con, shown, {part.order: part for part in parts}, hands)
     return counts
 
 
@@ -122,15 +147,21 @@ def read_heads(
     con: duckdb.DuckDBPyConnection,
     batches: Iterable[tuple[int, pa.Table]],
     counts: dict[str, int],
+    extracts: Extracts,
+    hands: "Hands",
     *,
     traced: bool,
-    hands: "Hands | None" = None,
 ) -> None:
-    """Read what must be known of all records, and what others refer to; count them by file."""
+    """Read what must be known of all records and what others refer to; count them by file.
+
+    Keeps in `extracts` the fields that are to be projected. Needs `landed`.
+    """
+    files = dict(con.execute("SELECT number, file FROM landed").fetchall())
     piece = Piece.TRACE if traced else Piece.READ
-    for batch in (hands or Threads()).do(con, piece, batches):
-        for told in batch.column("file").combine_chunks().value_counts().to_pylist():
-            counts[told["values"]] = counts.get(told["values"], 0) + told["counts"]
+    for number, (by_file, fields) in hands.do(con, piece, batches):
+        for order, n in by_file.items():
+            counts[files[order]] = counts.get(files[order], 0) + n
+        extracts.add(Extract(number=number, fields=fields))
 
 
 def choose_newest(con: duckdb.DuckDBPyConnection) -> None:
@@ -141,53 +172,63 @@ def choose_newest(con: duckdb.DuckDBPyConnection) -> None:
 
 def project_batches(
     con: duckdb.DuckDBPyConnection,
-    batches: Iterable[tuple[int, pa.Table]],
-    *,
-    hands: "Hands | None" = None,
+    extracts: Iterable[Extract],
+    parts: Mapping[int, Part],
+    hands: "Hands",
 ) -> None:
-    """Project all patients that were read, and the lines of these batches that are current."""
-    with con.cursor() as cursor:
-        cursor.execute(
-            "CREATE TEMP TABLE read_resource AS SELECT * FROM kept_resource WHERE type = 'Patient'"
-        )
-        _project(cursor, ["Patient"])
-    for _ in (hands or Threads()).do(con, Piece.PROJECT, batches):
+    """Project the records of these extracts that are current; `parts` are their files by number.
+
+    Patients are projected together: of those who were merged, one speaks for the others.
+    """
+    patients: list[pa.Table] = []
+
+    def others() -> Iterator[tuple[int, Extract]]:
+        for extract in extracts:
+            fields = dict(extract.fields)
+            if "Patient" in fields:
+                patients.append(fields.pop("Patient"))
+            yield extract.number, Extract(
+                number=extract.number, fields=fields, places=extract.places
+            )
+
+    for _ in hands.do(con, Piece.PROJECT, others()):
         pass
+    with con.cursor() as cursor:
+        fields = {}
+        if patients:
+            fields["Patient"] = pa.concat_tables(patients, promote_options="default")
+        _project(cursor, Extract(number=-1, fields=fields), Conventions())
+    refuse_invalid(con, parts)
 
 
 class Piece(StrEnum):
-    """What is to be done with a batch of lines."""
+    """What is to be done with a batch."""
 
     READ = "read"
-    """Read the heads of its records, and what others refer to."""
+    """Of lines: read the heads of the records, what others refer to, and the fields to project."""
 
     TRACE = "trace"
     """The same, and what the index keeps of them."""
 
     PROJECT = "project"
-    """Project those that are current."""
+    """Of an extract: project what is current."""
 
-    def work(self, con: duckdb.DuckDBPyConnection, number: int, batch: pa.Table) -> None:
-        """Do it, in this process."""
-        con.register("batch", batch)
+    def work(
+        self, con: duckdb.DuckDBPyConnection, number: int, batch: Any, conventions: Conventions
+    ) -> Any:
+        """Do it, in this process; of lines, give how many each file has, and the fields by type."""
         if self is Piece.PROJECT:
-            run_script(con, "batch", batch=number)
-        else:
-            run_script(con, "read", batch=number)
-            if self is Piece.TRACE:
-                run_script(con, "trace")
-        con.unregister("batch")
-        if self is Piece.PROJECT:
-            _project_read(con)
+            return _project(con, batch, conventions)
+        return _read(con, number, batch, traced=self is Piece.TRACE)
 
 
 class Hands(Protocol):
     """Do a piece of work on each batch, several at once; what comes of it depends on no order."""
 
     def do(
-        self, con: duckdb.DuckDBPyConnection, piece: Piece, batches: Iterable[tuple[int, pa.Table]]
-    ) -> Iterator[pa.Table]:
-        """Give the batches that are done; what came of them is then in the tables of `con`."""
+        self, con: duckdb.DuckDBPyConnection, piece: Piece, batches: Iterable[tuple[int, Any]]
+    ) -> Iterator[tuple[int, Any]]:
+        """Give what `work` gave of each batch; what came of it is then in the tables of `con`."""
         ...
 
 
@@ -198,22 +239,24 @@ class Threads:
     cursor of its own, with temporary tables of its own.
     """
 
+    def __init__(self, conventions: Conventions) -> None:
+        self._conventions = conventions
+
     def do(
-        self, con: duckdb.DuckDBPyConnection, piece: Piece, batches: Iterable[tuple[int, pa.Table]]
-    ) -> Iterator[pa.Table]:
-        """Give the batches that are done; what came of them is then in the tables of `con`."""
+        self, con: duckdb.DuckDBPyConnection, piece: Piece, batches: Iterable[tuple[int, Any]]
+    ) -> Iterator[tuple[int, Any]]:
+        """Give what `work` gave of each batch; what came of it is then in the tables of `con`."""
         known = hasattr(os, "sched_getaffinity")
         cores = len(os.sched_getaffinity(0)) if known else os.cpu_count()
         local, cursors = threading.local(), []
 
-        def run(number: int, batch: pa.Table) -> pa.Table:
+        def run(number: int, batch: Any) -> tuple[int, Any]:
             if not hasattr(local, "cursor"):
                 local.cursor = con.cursor()
                 cursors.append(local.cursor)
-            piece.work(local.cursor, number, batch)
-            return batch
+            return number, piece.work(local.cursor, number, batch, self._conventions)
 
-        at_work: deque[Future[pa.Table]] = deque()
+        at_work: deque[Future[tuple[int, Any]]] = deque()
         with ThreadPoolExecutor(cores) as pool:
             for number, batch in batches:
                 at_work.append(pool.submit(run, number, batch))
@@ -225,54 +268,125 @@ class Threads:
             cursor.close()
 
 
-def _project_read(con: duckdb.DuckDBPyConnection) -> None:
-    here = {t for (t,) in con.execute("SELECT DISTINCT type FROM read_resource").fetchall()}
-    if any(kind.startswith("Medication") for kind in here):
-        run_script(con, "drug")
-    if here & {"DocumentReference", "DiagnosticReport"}:
-        run_script(con, "note", attachment=_ATTACHMENT)
-    _project(con, [name for name in _WITH_SQL if name in here])
-
-
-def _project(con: duckdb.DuckDBPyConnection, names: list[str]) -> None:
-    """Project what is in `read_resource`, and account for it."""
-    columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
-    con.execute(f"CREATE OR REPLACE TEMP TABLE candidate ({columns}, skip VARCHAR)")
-    # What has a modifier extension is left out: it may turn round what the rest says.
+def _read(
+    con: duckdb.DuckDBPyConnection, number: int, lines: pa.Table, *, traced: bool
+) -> tuple[dict[int, int], dict[str, pa.Table]]:
+    """Read a batch of lines into the tables of read.sql, and give the fields to project."""
+    taken = take_fields(con, lines)
+    head = taken.head
+    here = set(head.column_names)
+    columns = [
+        f'"{name}"' if name in here else f'NULL::VARCHAR AS "{name}"'
+        for name in (*HEAD, *(f"said.{name}" for name in SAID))
+    ]
+    con.register("line", lines)
+    con.register("taken_head", head)
     con.execute(
-        "CREATE OR REPLACE TEMP VIEW resource AS SELECT * FROM read_resource WHERE NOT modified"
+        "CREATE OR REPLACE TEMP VIEW head AS SELECT place, bytes, wrapped, broken,"
+        f" {', '.join(columns)} FROM taken_head"
     )
-    for name in names:
-        sql = _script(name)
-        used = {name: text for name, text in _SHAPES.items() if f"${name}" in sql}
-        con.execute(f"INSERT INTO candidate BY NAME {sql}", used)
+    present = _types_in(head)
+    present |= {"contained"} & here | ({"wrapped"} if "said.fullUrl" in here else set())
+    forms = _attach_forms(con, taken.fields)
+    run_script(con, "read", present=present, batch=number)
+    if traced:
+        run_script(con, "trace", present=present)
+    for name in ("line", "taken_head", *forms):
+        con.unregister(name)
+    orders, counts = np.unique(lines.column("place").to_numpy() // FILE_STEP, return_counts=True)
+    by_file = dict(zip(orders.tolist(), counts.tolist(), strict=True))
+    return by_file, taken.fields
+
+
+def _types_in(head: pa.Table) -> set[str]:
+    if "resourceType" not in head.column_names:
+        return set()
+    return {kind for kind in head.column("resourceType").unique().to_pylist() if kind}
+
+
+def _attach_forms(
+    con: duckdb.DuckDBPyConnection, fields: Mapping[str, pa.Table]
+) -> tuple[str, ...]:
+    """Make the view `attached` (place, type, forms) of what documents and reports are written in."""
+    selects, names = [], []
+    for kind, column in _FORMS.items():
+        if kind in fields and column in fields[kind].column_names:
+            names.append(f"forms_{kind}")
+            con.register(names[-1], fields[kind].select(["place", column]))
+            selects.append(
+                f"SELECT place, '{kind}' AS type, CASE WHEN json_valid(\"{column}\")"
+                f" THEN \"{column}\" END AS forms FROM forms_{kind}"
+            )
+    nothing = "SELECT NULL::BIGINT AS place, NULL::VARCHAR AS type, NULL::VARCHAR AS forms LIMIT 0"
+    made = " UNION ALL ".join(selects) or nothing
+    con.execute(f"CREATE OR REPLACE TEMP VIEW attached AS {made}")
+    return tuple(names)
+
+
+def _project(
+    con: duckdb.DuckDBPyConnection, extract: Extract, conventions: Conventions
+) -> None:
+    """Project what is current of an extract, and account for all records of its batch.
+
+    The extract of all patients has the number -1; their records are accounted for with it.
+    """
+    columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
+    con.execute(f"CREATE OR REPLACE TEMP TABLE candidate (place BIGINT, {columns}, skip VARCHAR)")
+    con.execute("ALTER TABLE candidate DROP COLUMN file")
+    con.execute("ALTER TABLE candidate DROP COLUMN position")
+    which = f"batch = {extract.number} AND type <> 'Patient'"
+    which = which if extract.number >= 0 else "type = 'Patient'"
+    if extract.places is not None:
+        con.register("these", pa.table({"place": extract.places}))
+        which += " AND place IN (SELECT place FROM these)"
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE asked AS"
+        f" SELECT place, type, subject_key, modified FROM resolved WHERE {which}"
+    )
+    forms = _attach_forms(con, extract.fields)
+    if _FORMS.keys() & extract.fields.keys():
+        run_script(con, "note", batch=extract.number, attachment=_ATTACHMENT)
+    for kind, table in extract.fields.items():
+        _project_type(con, kind, table, conventions)
+    for name in forms:
+        con.unregister(name)
     run_script(con, "unit")
     always = ["Patient", *_FOR_OTHERS]
-    run_script(
-        con, "account", present=names, always=always, supported=list(SUPPORTED), study=_STUDY
+    run_script(con, "account", always=always, supported=list(SUPPORTED), batch=extract.number)
+
+
+def _project_type(
+    con: duckdb.DuckDBPyConnection, kind: str, table: pa.Table, conventions: Conventions
+) -> None:
+    """Project the fields of one type: make `resource` of them, and run the type's SQL."""
+    fields = fields_of(kind)
+    if fields is None:
+        return
+    for path in fields.concepts:
+        if path in table.column_names:
+            at = table.schema.get_field_index(path)
+            table = table.set_column(at, path, conventions.name_concepts(table.column(path)))
+    con.register("taken", table)
+    source = (
+        "(SELECT t.*, p.key, p.file_scope AS scope, p.zone, p.status, p.updated, p.subject_key,"
+        " p.encounter_end, p.encounter_end_from, p.encounter_goes_on, p.drug"
+        " FROM taken t JOIN placed p USING (place) SEMI JOIN asked USING (place)"
+        " WHERE NOT p.modified)"  # a modifier extension may turn round what the rest says
     )
-    refuse_invalid(con, most=MOST_VALIDATED)
-    con.execute("INSERT INTO outcome BY NAME SELECT * FROM judged")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Name a file's records that are to be read: all, or some lines."""
-
-    file: LandedFile
-
-    path: Path
-    """Its NDJSON."""
-
-    order: int
-    """Its number among the FHIR files that ever landed."""
-
-    lines: Lines | None = None
-    """Which; None is all."""
+    made = fields.select(set(table.column_names), source=source)
+    con.execute(f"CREATE OR REPLACE TEMP VIEW resource AS {made}")
+    sql = (SQL / f"{kind}.sql").read_text("utf-8")
+    if "FROM medicated" in sql:
+        run_script(con, "medicated")
+    used = {name: text for name, text in _SHAPES.items() if f"${name}" in sql}
+    con.execute(f"INSERT INTO candidate BY NAME {sql}", used)
+    if kind == "ImagingStudy":
+        run_script(con, "study")
+    con.unregister("taken")
 
 
 class Batches:
-    """Read the records of files in numbered batches, any number of times, always the same ones."""
+    """Read the records of files in numbered batches: many small files, or a part of a large one."""
 
     def __init__(
         self, parts: Sequence[Part], *, first: int = 0, most_bytes: int | None = None
@@ -280,21 +394,10 @@ class Batches:
         self._parts = parts
         self._first = first
         self._most_bytes = most_bytes or _BATCH_BYTES
-        self._held: list[tuple[int, pa.Table]] | None = []
 
     def read(self, words: str, *, progress: bool) -> Iterator[tuple[int, pa.Table]]:
-        """Give each batch with its number: many small files, or a part of a large one."""
-        if self._held:
-            yield from tqdm(self._held, words, unit="batch", disable=not progress)
-            return
-        size = 0
-        for number, batch in enumerate(self._cut(words, progress=progress), self._first):
-            size += batch.nbytes
-            if self._held is not None:
-                self._held.append((number, batch))
-                if size > _HELD_BYTES:
-                    self._held = None
-            yield number, batch
+        """Give each batch of lines (`place`, `text`, `wrapped`, `guess`) with its number."""
+        yield from enumerate(self._cut(words, progress=progress), self._first)
 
     def _cut(self, words: str, *, progress: bool) -> Iterator[pa.Table]:
         gathered: list[pa.Table] = []
@@ -306,7 +409,9 @@ class Batches:
             else:
                 read = read_lines(part.path, part.lines, wrapped=wrapped)
             for batch in read:
-                gathered.append(_with_file(batch, part.file, part.order))
+                if not batch.num_rows:
+                    continue
+                gathered.append(_in_place(batch, part.order))
                 size += batch.nbytes
                 if size > self._most_bytes:
                     yield pa.concat_tables(gathered)
@@ -315,17 +420,23 @@ class Batches:
             yield pa.concat_tables(gathered)
 
 
-def _script(name: str) -> str:
-    return (SQL / f"{name}.sql").read_text("utf-8")
+def _in_place(batch: pa.RecordBatch, order: int) -> pa.Table:
+    places = batch.column("position").to_numpy() + order * FILE_STEP
+    guess = pa.scalar(guess_type(batch.column("text")[0].as_buffer()), pa.string())
+    return pa.table(
+        {
+            "place": pa.array(places, pa.int64()),
+            "text": batch.column("text"),
+            "wrapped": batch.column("wrapped"),
+            "guess": pa.repeat(guess, batch.num_rows),
+        }
+    )
 
 
-def _with_file(batch: pa.RecordBatch, file: LandedFile, order: int) -> pa.Table:
-    table = pa.Table.from_batches([batch])
-    # Copies of a file have ids of their own, but one content, which is what a Bundle is known by.
-    said = {"file": file.id, "scope": file.sha256[:16], "zone": file.timezone, "file_order": order}
-    for name, value in said.items():
-        table = table.append_column(name, pa.repeat(value, batch.num_rows))
-    return table
+def _room_of(con: duckdb.DuckDBPyConnection) -> Path:
+    """Say where this connection puts what is over its limit of memory."""
+    [(place,)] = con.execute("SELECT current_setting('temp_directory')").fetchall()
+    return Path(place)
 
 
 _NOTE = pa.struct([pa.field("text", pa.string()), pa.field("reason", pa.string())])

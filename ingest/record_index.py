@@ -43,9 +43,9 @@ import duckdb
 
 from ingest.checksums import CHECKSUMS, sha256_of
 from ingest.landing import LandedFile
+from ingest.lines import FILE_STEP
 
 __all__ = [
-    "FILE_STEP",
     "SEGMENT_TABLES",
     "WHOLE_TABLES",
     "RecordIndex",
@@ -53,9 +53,6 @@ __all__ = [
     "fingerprint",
     "open_index",
 ]
-
-FILE_STEP = 1 << 40
-"""From the first place of a file to that of the next."""
 
 SEGMENT_TABLES = ("trace", "depend", "provide", "state", "event", "undated", "provider")
 WHOLE_TABLES = ("name", "merged", "subject", "tally")

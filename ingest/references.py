@@ -4,8 +4,8 @@ From `current` (the newest of each resource) come the tables that the projection
 
     reference     what each reference that is not a plain `Type/id` stands for
     merged        the key of each patient that another replaced, and of the one that stays
-    resolved      each current record with its subject and its encounter
-    placed        the same with its encounter's end
+    resolved      each current record with its subject
+    placed        the same with its file's time zone and its encounter's end
     encounter     each encounter's start, end, and whether it ended in death
     location, medication, attached_bytes    what encounters, medication resources and documents
                   refer to
@@ -18,17 +18,14 @@ conditional `Type?identifier=system|value`, or a logical one (`identifier` in pl
 
 import re
 from collections.abc import Collection
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from ingest.codes import DIED
+from ingest.fields import SQL
 
-__all__ = ["SQL", "resolve", "run_script"]
-
-SQL = Path(__file__).parent / "projections"
-"""Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
+__all__ = ["resolve", "run_script"]
 
 _NEEDS = re.compile(r"^-- needs: (.*)$", re.MULTILINE)
 
@@ -37,11 +34,12 @@ def resolve(con: duckdb.DuckDBPyConnection) -> None:
     """Build the tables that the projections read, from `current` (the newest of each resource)."""
     rows = con.execute(
         "SELECT DISTINCT type FROM current UNION ALL"
-        " SELECT 'contained' WHERE EXISTS (FROM holder) UNION ALL"
-        " SELECT 'cited' WHERE EXISTS (FROM cited_reference)"
+        " SELECT 'contained' WHERE EXISTS (FROM holder)"
     ).fetchall()
     present = {kind for (kind,) in rows}
     run_script(con, "references", present=present)
+    if con.execute("SELECT any_value(token) FROM spoken_of WHERE mistaken").fetchone() != (None,):
+        raise RuntimeError("two references have one hash; give the hash more bits")
     _merge_patients(con)
     run_script(con, "resolved", present=present, died=sorted(DIED))
 
@@ -73,9 +71,9 @@ def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
     rows = con.execute(
         """
         SELECT DISTINCT key, link.type, ref_key(scope, key, link.other.reference) AS other FROM (
-            SELECT c.scope, c.key, unnest(from_json(k.json -> '$.link',
+            SELECT coalesce(c.scope, l.scope) AS scope, c.key AS key, unnest(from_json(k.json -> '$.link',
                 '[{"type": "VARCHAR", "other": {"reference": "VARCHAR"}}]')) AS link
-            FROM current c JOIN kept k ON k.file = c.file AND k.position = c.position
+            FROM current c JOIN kept k USING (place) JOIN landed l ON l.number = c.place // 1099511627776
             WHERE c.type = 'Patient'
         ) WHERE link.type IN ('replaced-by', 'replaces') AND other LIKE 'Patient/%' AND other <> key
         ORDER BY ALL

@@ -196,7 +196,7 @@ WHERE coalesce(b.subject_key, key) <> coalesce(m.subject_key, key)
 """
 
 # Whose sex, birth and death may be told otherwise now.
-_RETOLD = f"""
+_RETOLD = """
 CREATE OR REPLACE TEMP TABLE retold AS
 WITH other AS (
     SELECT t.place FROM trace t WHERE t.type = 'Patient'
@@ -208,8 +208,7 @@ old_other AS (
         OR (type = 'Encounter' AND key IN (SELECT token FROM changed))
 )
 SELECT subject_key FROM old.state SEMI JOIN old_other USING (place)
-UNION SELECT r.subject_key FROM resolved r JOIN file_order o USING (file)
-    WHERE o.number * {1 << 40} + r.position IN (FROM other UNION ALL FROM old_other)
+UNION SELECT subject_key FROM resolved WHERE place IN (FROM other UNION ALL FROM old_other)
 UNION SELECT was FROM moved UNION SELECT now FROM moved
 """
 

@@ -29,7 +29,7 @@ from ingest.projection import Piece, create_tables
 
 __all__ = ["RayHands", "ray_hands"]
 
-_MADE = ("projected", "outcome", "undated", "imaging_study", "patient_identifier", "refusable")
+_MADE = ("projected", "outcome", "undated", "imaging_study", "patient_identifier", "doubtful")
 """What a projection adds to; all other tables it only reads."""
 
 _KEPT_HERE = ("resolved", "trace", "depend", "provide")
@@ -52,10 +52,10 @@ class RayHands:
         self,
         con: duckdb.DuckDBPyConnection,
         piece: Piece,
-        batches: Iterable[tuple[int, pa.Table]],
-    ) -> Iterator[pa.Table]:
-        """Give the batches that are done; what came of them is then in the tables of `con`."""
-        known, views = {}, []
+        batches: Iterable[tuple[int, Any]],
+    ) -> Iterator[tuple[int, Any]]:
+        """Give what `work` gave of each batch; what came of it is then in the tables of `con`."""
+        known, views = {"landed": con.table("landed").to_arrow_table()}, []
         if piece is Piece.PROJECT:
             known = {
                 name: con.table(name).to_arrow_table()
@@ -64,7 +64,7 @@ class RayHands:
             }
             views = [sql for (sql,) in con.execute(_VIEWS).fetchall()]
         given = self._ray.put((known, views))
-        at_work: dict[Any, tuple[int, pa.Table]] = {}
+        at_work: dict[Any, int] = {}
         for number, batch in batches:
             if len(at_work) > self._workers:  # no more in memory than that
                 yield self._gather(con, at_work)
@@ -72,20 +72,21 @@ class RayHands:
             if piece is Piece.PROJECT:
                 about = con.table("resolved").filter(f"batch = {number:d}").to_arrow_table()
             asked = (piece.value, number, batch, about, given, self._conventions)
-            at_work[self._work.remote(*asked)] = (number, batch)
+            at_work[self._work.remote(*asked)] = number
         while at_work:
             yield self._gather(con, at_work)
 
     def _gather(
-        self, con: duckdb.DuckDBPyConnection, at_work: dict[Any, tuple[int, pa.Table]]
-    ) -> pa.Table:
+        self, con: duckdb.DuckDBPyConnection, at_work: dict[Any, int]
+    ) -> tuple[int, Any]:
         [done], _ = self._ray.wait(list(at_work), num_returns=1)
-        _, batch = at_work.pop(done)
-        for name, table in self._ray.get(done).items():
+        number = at_work.pop(done)
+        told, tables = self._ray.get(done)
+        for name, table in tables.items():
             con.register("made", table)
             con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM made")
             con.unregister("made")
-        return batch
+        return number, told
 
 
 @contextlib.contextmanager
@@ -148,19 +149,20 @@ def _tables(con: duckdb.DuckDBPyConnection) -> list[str]:
 def _work(
     piece: str,
     number: int,
-    batch: pa.Table,
+    batch: Any,
     about: pa.Table | None,
     given: tuple[dict[str, pa.Table], list[str]],
     conventions: dict[str, Any],
-) -> dict[str, pa.Table]:
-    """Do one piece of work in a worker: tables in, tables out."""
+) -> tuple[Any, dict[str, pa.Table]]:
+    """Do one piece of work in a worker: tables in, tables out, beside what `Piece.work` gives."""
     known, views = given
     with tempfile.TemporaryDirectory(prefix="mw-work-") as place:
         config = {"threads": 1, "memory_limit": "1GiB", "temp_directory": str(Path(place))}
         with duckdb.connect(config=config) as con:
             con.execute("SET TimeZone = 'UTC'")
             con.execute("SET preserve_insertion_order = false")
-            create_tables(con, Conventions.of_json(conventions))
+            settled = Conventions.of_json(conventions)
+            create_tables(con, settled)
             there = set(_tables(con))
             for name, table in known.items():
                 con.register("known", table)
@@ -173,7 +175,7 @@ def _work(
                 con.unregister("about")
                 for sql in views:
                     con.execute(sql)
-            Piece(piece).work(con, number, batch)
-            made = _tables(con) if about is None else _MADE
+            told = Piece(piece).work(con, number, batch, settled)
+            made = [name for name in _tables(con) if name != "landed"] if about is None else _MADE
             tables = {name: con.table(name).to_arrow_table() for name in made}
-    return {name: table for name, table in tables.items() if table.num_rows}
+    return told, {name: table for name, table in tables.items() if table.num_rows}

@@ -5,6 +5,7 @@ See ingest/additions.py for what this is a part of.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,24 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingest.accounting import require_one_outcome
 from ingest.conventions import Conventions
-from ingest.indexing import STATE, name_files
+from ingest.extracts import Extract, Extracts
+from ingest.indexing import STATE
 from ingest.landing import LandedFile
-from ingest.lines import Lines
+from ingest.lines import FILE_STEP, Lines, Part
 from ingest.projection import (
     Batches,
-    Part,
+    Threads,
     choose_newest,
     create_tables,
+    name_files,
     project_batches,
     read_heads,
 )
-from ingest.record_index import FILE_STEP, RecordIndex
+from ingest.record_index import RecordIndex
 from ingest.references import run_script
 from ingest.ripples import add_pulled, find_dependents, pull
 
@@ -82,8 +86,16 @@ class Surroundings:
         # it here, and a file is mostly of one type.
         size = sum(part.file.size for part in new) // (os.cpu_count() or 1)
         self._new = Batches(new, most_bytes=min(max(size, _SMALLEST_BATCH), _LARGEST_BATCH))
-        self._old = Batches([])
+        self._hands = Threads(conventions)
+        self._room = Path(self._settings["temp_directory"])
+        self._extracts = ExitStack()
+        self._of_new, self._of_old = Extracts(self._room), Extracts(self._room)
         self.con = duckdb.connect()
+
+    def close(self) -> None:
+        """Let go of the connection, and of what was kept on disk."""
+        self._extracts.close()
+        self.con.close()
 
     def settle(self) -> None:
         """Read what is new and whatever it bears on; choose and resolve; until nothing is lacking.
@@ -101,9 +113,10 @@ class Surroundings:
             pulled = _places(self.con, "pulled")
             if len(pulled) > max(_SMALLEST_SHARE, _LARGEST_SHARE * self._old_records()):
                 raise Unsuited("a large part of the old records must be read again")
-            self._old = Batches(self._parts_of(pulled), first=_FIRST_AGAIN)
-            batches = self._old.read("reading again", progress=self._progress)
-            read_heads(self.con, batches, {}, traced=False)
+            old = Batches(self._parts_of(pulled), first=_FIRST_AGAIN)
+            batches = old.read("reading again", progress=self._progress)
+            use = (batches, {}, self._of_old, self._hands)
+            read_heads(self.con, *use, traced=False)
             choose_newest(self.con)
             run_script(self.con, "provider")
             find_dependents(self.con)
@@ -121,15 +134,21 @@ class Surroundings:
         """
         redone = _places(self.con, "dependent")
 
-        def batches() -> Iterator[tuple[int, pa.Table]]:
-            yield from self._new.read("projecting", progress=self._progress)
-            for number, batch in self._old.read("projecting again", progress=self._progress):
-                place = batch.column("file_order").to_numpy() * FILE_STEP
-                wanted = np.isin(place + batch.column("position").to_numpy(), redone)
-                if wanted.any():
-                    yield number, batch.filter(pa.array(wanted))
+        def extracts() -> Iterator[Extract]:
+            yield from self._of_new
+            wanted = pa.array(redone, pa.int64())
+            for extract in self._of_old:
+                fields = {
+                    kind: table
+                    if kind == "Patient"
+                    else table.filter(pc.is_in(table.column("place"), wanted))
+                    for kind, table in extract.fields.items()
+                }
+                yield Extract(number=extract.number, fields=fields, places=wanted)
 
-        project_batches(self.con, batches())
+        files = enumerate(self.zone.fhir)
+        parts = {n: Part(file=file, path=path, order=n) for n, (file, path) in files}
+        project_batches(self.con, extracts(), parts, self._hands)
         first_new = self.index.fhir_files * FILE_STEP
         self.con.execute(
             f"""
@@ -143,7 +162,7 @@ class Surroundings:
             self.con.execute(
                 f"""
                 DELETE FROM {table} WHERE rowid IN (
-                    SELECT t.rowid FROM {table} t JOIN file_order o USING (file)
+                    SELECT t.rowid FROM {table} t JOIN landed o USING (file)
                     WHERE o.number * {FILE_STEP}::BIGINT + t.position < {first_new}
                         AND o.number * {FILE_STEP}::BIGINT + t.position NOT IN
                             (SELECT place FROM renewed))
@@ -166,8 +185,12 @@ class Surroundings:
         self.index.attach(self.con)
         new = self.zone.fhir[self.index.fhir_files :]
         self.counts = {file.id: 0 for file, _ in new}
+        self._extracts.close()
+        self._of_new = self._extracts.enter_context(Extracts(self._room))
+        self._of_old = self._extracts.enter_context(Extracts(self._room))
         batches = self._new.read("reading", progress=self._progress)
-        read_heads(self.con, batches, self.counts, traced=True)
+        use = (batches, self.counts, self._of_new, self._hands)
+        read_heads(self.con, *use, traced=True)
 
     def _old_records(self) -> int:
         return sum(segment["rows"] for segment in self.index.segments)

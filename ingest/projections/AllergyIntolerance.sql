@@ -3,36 +3,32 @@
 -- `time`: `recordedDate`; without it the later of the last occurrence or onset and the encounter's
 -- end. `occurred`: the onset. Refuted and entered-in-error are skipped; unconfirmed stays (nearly
 -- every allergy in a record is as the patient told it). "No known allergy" is a code of its own.
-WITH read AS (
+--
+-- texts: verificationStatus verificationStatus.text
+-- nested: verificationStatus.coding
+-- times: recordedDate onsetDateTime onsetPeriod.start lastOccurrence
+-- concepts: code reaction[0].substance
+WITH coded AS (
     SELECT
         *,
-        from_json(json, '{"code": "JSON", "recordedDate": "VARCHAR", "onsetDateTime": "VARCHAR",
-            "onsetPeriod": {"start": "VARCHAR", "end": "VARCHAR"}, "lastOccurrence": "VARCHAR",
-            "reaction": [{"substance": "JSON"}]}') AS r
+        CASE WHEN "code" IS NOT NULL THEN "code" ELSE "reaction[0].substance" END AS c,
+        CASE WHEN "onsetDateTime" IS NOT NULL THEN "onsetDateTime.last" ELSE "onsetPeriod.start.last" END AS onset,
+        CASE WHEN "onsetDateTime" IS NOT NULL THEN "onsetDateTime.first" ELSE "onsetPeriod.start.first" END AS onset_from,
+        verification("verificationStatus.coding", "verificationStatus.text", "verificationStatus") AS verified
     FROM resource
-    WHERE type = 'AllergyIntolerance'
-),
-coded AS (
-    SELECT
-        *,
-        concept(coalesce(r.code, r.reaction[1].substance)) AS c,
-        coalesce(r.onsetDateTime, r.onsetPeriod.start) AS onset,
-        verification(json -> '$.verificationStatus') AS verified
-    FROM read
 )
 SELECT
-    file, position, subject_key,
+    place, subject_key,
     coalesce(
-        fhir_end(r.recordedDate, zone),
-        CASE WHEN NOT encounter_goes_on
-             THEN greatest(fhir_end(r.lastOccurrence, zone), fhir_end(onset, zone), encounter_end) END
+        "recordedDate.last",
+        CASE WHEN NOT encounter_goes_on THEN greatest("lastOccurrence.last", onset, encounter_end) END
     ) AS time,
     coalesce(
-        fhir_start(r.recordedDate, zone),
-        greatest(fhir_start(r.lastOccurrence, zone), fhir_start(onset, zone), encounter_end_from)
+        "recordedDate.first",
+        greatest("lastOccurrence.first", onset_from, encounter_end_from)
     ) AS time_from,
-    fhir_end(onset, zone) AS occurred,
-    fhir_start(onset, zone) AS occurred_from,
+    onset AS occurred,
+    onset_from AS occurred_from,
     'ALLERGY//' || c.code AS code,
     c.display AS display,
     list_prepend(c.code, c.parents) AS parents,

@@ -6,48 +6,45 @@
 -- Drafts, proposals, options, what was revoked or entered in error are skipped; activities that were
 -- cancelled, entered in error or are not to be done (`doNotPerform`) are left out. An activity that is
 -- kept as a resource of its own (`reference`) comes with that.
-WITH read AS (
+--
+-- texts: intent
+-- nested: category activity
+-- times: created period.start meta.lastUpdated
+WITH dated AS (
     SELECT
         *,
-        from_json(json, '{"intent": "VARCHAR", "created": "VARCHAR", "category": ["JSON"],
-            "period": {"start": "VARCHAR"},
-            "activity": [{"detail": {"code": "JSON", "status": "VARCHAR", "doNotPerform": "BOOLEAN"}}]}') AS r
-    FROM resource
-    WHERE type = 'CarePlan'
-),
-dated AS (
-    SELECT
-        *,
+        from_json("category", '["JSON"]') AS categories,
+        from_json("activity", '[{"detail": {"code": "JSON", "status": "VARCHAR", "doNotPerform": "BOOLEAN"}}]') AS activities,
         coalesce(
-            fhir_end(r.created, zone),
-            CASE WHEN NOT encounter_goes_on THEN greatest(fhir_end(r.period.start, zone), encounter_end) END
+            "created.last",
+            CASE WHEN NOT encounter_goes_on THEN greatest("period.start.last", encounter_end) END
         ) AS known,
         coalesce(
-            fhir_start(r.created, zone),
-            CASE WHEN NOT encounter_goes_on THEN greatest(fhir_start(r.period.start, zone), encounter_end_from) END
+            "created.first",
+            CASE WHEN NOT encounter_goes_on THEN greatest("period.start.first", encounter_end_from) END
         ) AS known_from,
         CASE WHEN status IN ('draft', 'revoked', 'entered-in-error') THEN status
-             WHEN r.intent IN ('proposal', 'option') THEN 'intent ' || r.intent END AS void
-    FROM read
+             WHEN "intent" IN ('proposal', 'option') THEN 'intent ' || "intent" END AS void
+    FROM resource
 ),
 planned AS (
-    SELECT file, position, subject_key, known, known_from, void, concept(unnest(r.category)) AS c, NULL AS off
+    SELECT place, subject_key, known, known_from, void, concept(unnest(categories)) AS c, NULL AS off
     FROM dated
     UNION ALL
     SELECT
-        file, position, subject_key, greatest(known, updated), greatest(known_from, updated_from(json, zone)), void,
+        place, subject_key, greatest(known, updated), greatest(known_from, "meta.lastUpdated.first"), void,
         concept(a.detail.code),
         CASE WHEN a.detail.status IN ('cancelled', 'entered-in-error') THEN 'activity ' || a.detail.status
              WHEN a.detail.doNotPerform THEN 'do not perform' END
-    FROM (SELECT *, unnest(r.activity) AS a FROM dated) WHERE a.detail IS NOT NULL
+    FROM (SELECT *, unnest(activities) AS a FROM dated) WHERE a.detail IS NOT NULL
 )
 SELECT
-    file, position, subject_key, known AS time, known_from AS time_from,
+    place, subject_key, known AS time, known_from AS time_from,
     'CARE_PLAN//' || c.code AS code,
     c.display AS display,
     list_prepend(c.code, c.parents) AS parents,
     coalesce(void, off, CASE WHEN c.code IS NULL THEN 'no code' END) AS skip
 FROM planned
 UNION ALL
-SELECT file, position, subject_key, NULL, NULL, NULL, NULL, NULL, coalesce(void, 'no code')
-FROM dated WHERE len(coalesce(r.category, [])) = 0 AND len(coalesce(r.activity, [])) = 0
+SELECT place, subject_key, NULL, NULL, NULL, NULL, NULL, coalesce(void, 'no code')
+FROM dated WHERE len(coalesce(categories, [])) = 0 AND len(coalesce(activities, [])) = 0

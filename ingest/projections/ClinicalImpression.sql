@@ -4,52 +4,41 @@
 -- `time`: the later of `date` (when it was written down) and the end of `effective[x]`, else the
 -- encounter's end. `occurred`: the start of `effective[x]`. `prognosis` is not taken: it is a prediction,
 -- like a RiskAssessment. What was not done or was entered in error is skipped.
-WITH read AS (
+--
+-- texts: summary
+-- nested: finding
+-- times: date effectiveDateTime
+-- periods: effectivePeriod
+-- concepts: code
+WITH dated AS (
     SELECT
-        *,
-        from_json(json, '{"code": "JSON", "date": "VARCHAR", "effectiveDateTime": "VARCHAR",
-            "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"},
-            "finding": [{"itemCodeableConcept": "JSON", "item": {"concept": "JSON"}}]}') AS r,
-        concept(json -> '$.code') AS named,
-        nullif(trim(json ->> '$.summary'), '') AS summary
-    FROM resource
-    WHERE type = 'ClinicalImpression'
-),
-dated AS (
-    SELECT
-        file, position, subject_key, r, named, summary,
+        place, subject_key, "code" AS named,
+        from_json("finding", '[{"itemCodeableConcept": "JSON", "item": {"concept": "JSON"}}]') AS findings,
+        nullif(trim("summary"), '') AS summary,
         coalesce(
-            greatest(
-                fhir_end(r.date, zone),
-                coalesce(fhir_end(r.effectiveDateTime, zone), period_end(r.effectivePeriod, zone))
-            ),
-            encounter_end
+            greatest("date.last", coalesce("effectiveDateTime.last", "effectivePeriod.ended")), encounter_end
         ) AS time,
         coalesce(
-            greatest(
-                fhir_start(r.date, zone),
-                coalesce(fhir_start(r.effectiveDateTime, zone), period_end_from(r.effectivePeriod, zone))
-            ),
-            encounter_end_from
+            greatest("date.first", coalesce("effectiveDateTime.first", "effectivePeriod.ended_from")), encounter_end_from
         ) AS time_from,
-        coalesce(fhir_end(r.effectiveDateTime, zone), period_start(r.effectivePeriod, zone)) AS occurred,
-        coalesce(fhir_start(r.effectiveDateTime, zone), period_start_from(r.effectivePeriod, zone)) AS occurred_from,
+        coalesce("effectiveDateTime.last", "effectivePeriod.began") AS occurred,
+        coalesce("effectiveDateTime.first", "effectivePeriod.began_from") AS occurred_from,
         CASE WHEN status IN ('preparation', 'not-done', 'entered-in-error') THEN status END AS void
-    FROM read
+    FROM resource
 ),
 found AS (
     SELECT *, concept(coalesce(f.itemCodeableConcept, f.item.concept)) AS c
-    FROM (SELECT *, unnest(r.finding) AS f FROM dated)
+    FROM (SELECT *, unnest(findings) AS f FROM dated)
 )
 SELECT
-    file, position, subject_key, time, time_from, occurred, occurred_from,
+    place, subject_key, time, time_from, occurred, occurred_from,
     'IMPRESSION//' || c.code AS code, NULL AS text_value, c.display AS display,
     list_prepend(c.code, c.parents) AS parents,
     coalesce(void, CASE WHEN c.code IS NULL THEN 'no code' END) AS skip
 FROM found
 UNION ALL
 SELECT
-    file, position, subject_key, time, time_from, occurred, occurred_from,
+    place, subject_key, time, time_from, occurred, occurred_from,
     'NOTE//' || coalesce(named.code, 'UNKNOWN'), summary, named.display, list_concat([named.code], named.parents),
     coalesce(void, CASE WHEN summary IS NULL THEN 'no finding' END)
-FROM dated WHERE summary IS NOT NULL OR len(coalesce(r.finding, [])) = 0
+FROM dated WHERE summary IS NOT NULL OR len(coalesce(findings, [])) = 0

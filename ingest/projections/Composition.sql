@@ -5,45 +5,41 @@
 -- `meta.lastUpdated`; without it the encounter's end. An attester vouches for the text and does not
 -- change it, so `attester.time` moves nothing. `occurred`: the start of the first `event.period`.
 -- A preliminary one was what was known in its day, and stays; entered in error is skipped.
-WITH read AS (
+--
+-- texts: text.div
+-- nested: section
+-- times: date meta.lastUpdated
+-- periods: event[0].period
+-- concepts: type category[0]
+WITH written AS (
     SELECT
         *,
-        from_json(json, '{"date": "VARCHAR", "type": "JSON", "category": ["JSON"],
-            "event": [{"period": {"start": "VARCHAR", "end": "VARCHAR"}}]}') AS r,
-        from_json(json -> '$.section', '["JSON"]') AS sections
-    FROM resource
-    WHERE type = 'Composition'
-),
-written AS (
-    SELECT
-        *,
-        concept(r.type) AS named,
-        concept(r.category[1]) AS grouped,
+        "type" AS named,
+        "category[0]" AS grouped,
         -- Sections within a section follow it, however deep they are.
         coalesce(
             nullif(list_aggregate(list_transform(
-                flatten(list_transform(sections, lambda s: list_prepend(s, from_json(s -> '$..section[*]', '["JSON"]')))),
+                flatten(list_transform(from_json("section", '["JSON"]'),
+                    lambda s: list_prepend(s, from_json(s -> '$..section[*]', '["JSON"]')))),
                 lambda s: concat('<h2>', replace(replace(s ->> '$.title', '&', '&amp;'), '<', '&lt;'), '</h2>',
                     s ->> '$.text.div')
             ), 'string_agg', ''), ''),
-            json ->> '$.text.div'
+            "text.div"
         ) AS markup
-    FROM read
+    FROM resource
 ),
 told AS (
     SELECT *, read_note('text/html', to_base64(encode(markup))) AS said FROM written
 )
 SELECT
-    file, position, subject_key,
+    place, subject_key,
+    coalesce(greatest("date.last", CASE WHEN status = 'amended' THEN updated END), encounter_end) AS time,
     coalesce(
-        greatest(fhir_end(r.date, zone), CASE WHEN status = 'amended' THEN updated END), encounter_end
-    ) AS time,
-    coalesce(
-        greatest(fhir_start(r.date, zone), CASE WHEN status = 'amended' THEN updated_from(json, zone) END),
+        greatest("date.first", CASE WHEN status = 'amended' THEN "meta.lastUpdated.first" END),
         encounter_end_from
     ) AS time_from,
-    period_start(r.event[1].period, zone) AS occurred,
-    period_start_from(r.event[1].period, zone) AS occurred_from,
+    "event[0].period.began" AS occurred,
+    "event[0].period.began_from" AS occurred_from,
     CASE WHEN said.text IS NOT NULL THEN 'NOTE//' || coalesce(named.code, grouped.code, 'UNKNOWN')
          ELSE 'NOTE_UNREAD//text/html' END AS code,
     coalesce(said.text, said.reason) AS text_value,

@@ -2,18 +2,16 @@
 --
 -- `time`: the start of `period`, for that is when it was put there; without it the encounter's end.
 -- That it was taken off later does not undo that it was there. Entered in error is skipped.
-WITH read AS (
-    SELECT *, from_json(json, '{"period": {"start": "VARCHAR"}}') AS r, concept(json -> '$.code') AS c
-    FROM resource
-    WHERE type = 'Flag'
-)
+--
+-- times: period.start
+-- concepts: code
 SELECT
-    file, position, subject_key,
-    coalesce(fhir_end(r.period.start, zone), encounter_end) AS time,
-    coalesce(fhir_start(r.period.start, zone), encounter_end_from) AS time_from,
-    'FLAG//' || c.code AS code,
-    c.display AS display,
-    list_prepend(c.code, c.parents) AS parents,
+    place, subject_key,
+    coalesce("period.start.last", encounter_end) AS time,
+    coalesce("period.start.first", encounter_end_from) AS time_from,
+    'FLAG//' || "code".code AS code,
+    "code".display AS display,
+    list_prepend("code".code, "code".parents) AS parents,
     CASE WHEN status = 'entered-in-error' THEN status
-         WHEN c.code IS NULL THEN 'no code' END AS skip
-FROM read
+         WHEN "code".code IS NULL THEN 'no code' END AS skip
+FROM resource

@@ -3,40 +3,36 @@
 -- `time`: `dateAsserted`, for the taking is known once it is told, and not before it began; without
 -- it the end of `effective[x]`, else the encounter's end. `occurred`: the start of `effective[x]`.
 -- Not taken (R5: by `adherence`), merely intended, drafts and entered in error are skipped.
-WITH read AS (
-    SELECT
-        *,
-        from_json(json, '{"dateAsserted": "VARCHAR", "effectiveDateTime": "VARCHAR",
-            "effectivePeriod": {"start": "VARCHAR", "end": "VARCHAR"},
-            "adherence": {"code": {"coding": [{"code": "VARCHAR"}]}}}') AS r
-    FROM resource
-    WHERE type = 'MedicationStatement'
+--
+-- texts: adherence.code.coding[0].code
+-- times: dateAsserted effectiveDateTime
+-- periods: effectivePeriod
+-- concepts: medicationCodeableConcept medication.concept medicationReference medication.reference
+WITH begun AS (
+    SELECT *, CASE WHEN "effectiveDateTime" IS NOT NULL THEN "effectiveDateTime.first"
+        ELSE "effectivePeriod.start.first" END AS begun_from
+    FROM medicated
 )
 SELECT
-    x.file, x.position, subject_key,
+    place, subject_key,
     coalesce(
-        CASE WHEN fhir_end(r.dateAsserted, zone) IS NOT NULL THEN greatest(
-            fhir_end(r.dateAsserted, zone),
-            fhir_start(coalesce(r.effectiveDateTime, r.effectivePeriod.start), zone)) END,
-        fhir_end(r.effectiveDateTime, zone),
-        period_end(r.effectivePeriod, zone),
+        CASE WHEN "dateAsserted.last" IS NOT NULL THEN greatest("dateAsserted.last", begun_from) END,
+        "effectiveDateTime.last",
+        "effectivePeriod.ended",
         encounter_end
     ) AS time,
     coalesce(
-        CASE WHEN fhir_start(r.dateAsserted, zone) IS NOT NULL THEN greatest(
-            fhir_start(r.dateAsserted, zone),
-            fhir_start(coalesce(r.effectiveDateTime, r.effectivePeriod.start), zone)) END,
-        fhir_start(r.effectiveDateTime, zone),
-        period_end_from(r.effectivePeriod, zone),
+        CASE WHEN "dateAsserted.first" IS NOT NULL THEN greatest("dateAsserted.first", begun_from) END,
+        "effectiveDateTime.first",
+        "effectivePeriod.ended_from",
         encounter_end_from
     ) AS time_from,
-    coalesce(fhir_end(r.effectiveDateTime, zone), period_start(r.effectivePeriod, zone)) AS occurred,
-    coalesce(fhir_start(r.effectiveDateTime, zone), period_start_from(r.effectivePeriod, zone)) AS occurred_from,
-    'STATED//' || m.code AS code,
-    m.display AS display,
-    list_prepend(m.code, m.parents) AS parents,
+    coalesce("effectiveDateTime.last", "effectivePeriod.began") AS occurred,
+    coalesce("effectiveDateTime.first", "effectivePeriod.began_from") AS occurred_from,
+    'STATED//' || drug.code AS code,
+    drug.display AS display,
+    list_prepend(drug.code, drug.parents) AS parents,
     CASE WHEN status IN ('not-taken', 'intended', 'draft', 'entered-in-error') THEN status
-         WHEN r.adherence.code.coding[1].code LIKE 'not-taking%'
-         THEN 'adherence ' || r.adherence.code.coding[1].code
-         WHEN m.code IS NULL THEN 'no code' END AS skip
-FROM read x LEFT JOIN drug m ON m.file = x.file AND m.position = x.position
+         WHEN "adherence.code.coding[0].code" LIKE 'not-taking%' THEN 'adherence ' || "adherence.code.coding[0].code"
+         WHEN drug.code IS NULL THEN 'no code' END AS skip
+FROM begun

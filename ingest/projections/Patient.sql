@@ -9,32 +9,27 @@
 -- end, in whatever zone that is written): its end. Else the end of the date.
 -- `deceasedBoolean` says nothing of when: the last encounter that ended in death does, if any.
 -- A death is known when it happens, so both clocks agree.
-WITH read AS (
-    SELECT
-        *,
-        from_json(json, '{"gender": "VARCHAR", "birthDate": "VARCHAR",
-            "deceasedDateTime": "VARCHAR", "deceasedBoolean": "BOOLEAN"}') AS r
-    FROM resource
-    WHERE type = 'Patient'
-),
-ranked AS (
-    SELECT *, key = subject_key AS stays FROM read
+--
+-- texts: gender birthDate deceasedDateTime deceasedBoolean
+-- times: deceasedDateTime
+WITH ranked AS (
+    SELECT *, key = subject_key AS stays FROM resource
 ),
 gender AS (
-    SELECT file, position, subject_key, key, zone, upper(r.gender) AS word FROM ranked
-    WHERE r.gender IS NOT NULL
+    SELECT place, subject_key, upper("gender") AS word FROM ranked
+    WHERE "gender" IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY stays DESC, key) = 1
 ),
 birth AS (
-    SELECT *, r.birthDate AS date FROM ranked
-    WHERE fhir_end(r.birthDate, 'UTC') IS NOT NULL
+    SELECT *, "birthDate" AS date FROM ranked
+    WHERE fhir_end("birthDate", 'UTC') IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY stays DESC, key) = 1
 ),
 death AS (
-    SELECT *, r.deceasedDateTime AS date FROM ranked
-    WHERE fhir_end(r.deceasedDateTime, zone) IS NOT NULL OR r.deceasedBoolean
+    SELECT *, "deceasedDateTime" AS date FROM ranked
+    WHERE "deceasedDateTime.last" IS NOT NULL OR "deceasedBoolean" = 'true'
     QUALIFY row_number() OVER (
-        PARTITION BY subject_key ORDER BY r.deceasedDateTime IS NULL, stays DESC, key
+        PARTITION BY subject_key ORDER BY "deceasedDateTime" IS NULL, stays DESC, key
     ) = 1
 ),
 last_stay AS (
@@ -45,18 +40,18 @@ last_stay AS (
     GROUP BY ALL
 )
 SELECT
-    file, position, subject_key,
+    place, subject_key,
     'GENDER//' || CASE word WHEN 'MALE' THEN 'M' WHEN 'FEMALE' THEN 'F' WHEN 'OTHER' THEN 'O' ELSE 'U' END AS code,
     NULL AS time, NULL AS time_from, NULL AS display
 FROM gender
 UNION ALL
 SELECT
-    file, position, subject_key, 'MEDS_BIRTH',
+    place, subject_key, 'MEDS_BIRTH',
     date_trunc('day', fhir_end(date, 'UTC')), date_trunc('day', fhir_start(date, 'UTC')), 'Birth'
 FROM birth
 UNION ALL
 SELECT
-    file, position, subject_key, 'MEDS_DEATH',
+    place, subject_key, 'MEDS_DEATH',
     CASE WHEN length(date) > 10 THEN fhir_instant(date, zone)
          ELSE coalesce(s."end", fhir_end(date, zone)) END,
     CASE WHEN s."end" IS NULL THEN fhir_start(date, zone) ELSE s.end_from END,

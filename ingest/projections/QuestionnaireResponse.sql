@@ -7,36 +7,33 @@
 -- (1, 0) are `numeric_value`; words and dates `text_value`. Attachments and references are left out.
 -- What was stopped or is still being filled in is not vouched for, and is skipped like what was entered
 -- in error.
-WITH read AS (
+--
+-- texts: questionnaire
+-- nested: item
+-- times: authored meta.lastUpdated
+WITH dated AS (
     SELECT
         *,
-        from_json(json, '{"questionnaire": "VARCHAR", "authored": "VARCHAR"}') AS r,
-        from_json(json -> '$..item[*]', '[{"linkId": "VARCHAR", "text": "VARCHAR", "answer": [{
+        from_json(list_concat(
+            from_json("item", '["JSON"]'), json_extract("item", '$..item[*]')
+        )::JSON, '[{"linkId": "VARCHAR", "text": "VARCHAR", "answer": [{
             "valueBoolean": "BOOLEAN", "valueDecimal": "DOUBLE", "valueInteger": "DOUBLE", "valueDate": "VARCHAR",
             "valueDateTime": "VARCHAR", "valueTime": "VARCHAR", "valueString": "VARCHAR", "valueCoding": "JSON",
-            "valueQuantity": {"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]') AS items
-    FROM resource
-    WHERE type = 'QuestionnaireResponse'
-),
-dated AS (
-    SELECT
-        *,
+            "valueQuantity": {"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]') AS items,
+        coalesce(greatest("authored.last", CASE WHEN status = 'amended' THEN updated END), encounter_end) AS time,
         coalesce(
-            greatest(fhir_end(r.authored, zone), CASE WHEN status = 'amended' THEN updated END), encounter_end
-        ) AS time,
-        coalesce(
-            greatest(fhir_start(r.authored, zone), CASE WHEN status = 'amended' THEN updated_from(json, zone) END),
+            greatest("authored.first", CASE WHEN status = 'amended' THEN "meta.lastUpdated.first" END),
             encounter_end_from
         ) AS time_from,
-        coalesce(nullif(upper(regexp_extract(r.questionnaire, '([^/|]+)([|][^|]*)?$', 1)), ''), 'UNKNOWN') AS asked,
+        coalesce(nullif(upper(regexp_extract("questionnaire", '([^/|]+)([|][^|]*)?$', 1)), ''), 'UNKNOWN') AS asked,
         CASE WHEN status IN ('in-progress', 'stopped', 'entered-in-error') THEN status END AS void
-    FROM read
+    FROM resource
 ),
 question AS (
     SELECT *, unnest(items) AS i FROM dated
 ),
 answer AS (
-    SELECT file, position, subject_key, time, time_from, asked, void, i.linkId AS link, i.text AS words,
+    SELECT place, subject_key, time, time_from, asked, void, i.linkId AS link, i.text AS words,
         unnest(i.answer) AS a
     FROM question
 ),
@@ -47,7 +44,7 @@ named AS (
     FROM answer
 )
 SELECT
-    file, position, subject_key, time, time_from,
+    place, subject_key, time, time_from,
     'ANSWER//' || asked || '//' || replace(trim(link, ' /'), '//', '/')
         || CASE WHEN c.code IS NOT NULL THEN '//' || c.code ELSE '' END AS code,
     finite(number) AS numeric_value,
@@ -59,5 +56,5 @@ SELECT
         AS skip
 FROM named
 UNION ALL
-SELECT file, position, subject_key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, coalesce(void, 'no answer')
+SELECT place, subject_key, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, coalesce(void, 'no answer')
 FROM dated WHERE NOT list_contains(list_transform(coalesce(items, []), lambda i: len(coalesce(i.answer, [])) > 0), true)

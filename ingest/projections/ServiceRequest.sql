@@ -4,23 +4,23 @@
 -- says nothing of when it was ordered. Proposals, plans, options and a patient's own directives are
 -- skipped (nobody ordered them), so are drafts, what was revoked, orders not to do something
 -- (`doNotPerform`) and what was entered in error.
-WITH read AS (
-    SELECT
-        *,
-        from_json(json, '{"code": "JSON", "intent": "VARCHAR", "authoredOn": "VARCHAR", "doNotPerform": "BOOLEAN"}') AS r,
-        concept(coalesce(json -> '$.code.concept', json -> '$.code')) AS c  -- R5 wraps it
+--
+-- texts: intent doNotPerform
+-- times: authoredOn
+-- concepts: code.concept code
+WITH named AS (
+    SELECT *, CASE WHEN "code.concept" IS NOT NULL THEN "code.concept" ELSE "code" END AS c  -- R5 wraps it
     FROM resource
-    WHERE type = 'ServiceRequest'
 )
 SELECT
-    file, position, subject_key,
-    coalesce(fhir_end(r.authoredOn, zone), encounter_end) AS time,
-    coalesce(fhir_start(r.authoredOn, zone), encounter_end_from) AS time_from,
+    place, subject_key,
+    coalesce("authoredOn.last", encounter_end) AS time,
+    coalesce("authoredOn.first", encounter_end_from) AS time_from,
     'ORDER//' || c.code AS code,
     c.display AS display,
     list_prepend(c.code, c.parents) AS parents,
     CASE WHEN status IN ('draft', 'revoked', 'entered-in-error') THEN status
-         WHEN r.intent IN ('proposal', 'plan', 'option', 'directive') THEN 'intent ' || r.intent
-         WHEN r.doNotPerform THEN 'do not perform'
+         WHEN "intent" IN ('proposal', 'plan', 'option', 'directive') THEN 'intent ' || "intent"
+         WHEN "doNotPerform" = 'true' THEN 'do not perform'
          WHEN c.code IS NULL THEN 'no code' END AS skip
-FROM read
+FROM named

@@ -1,15 +1,21 @@
--- `record` → `current`: the newest of each resource. The others are superseded or deleted.
+-- `record` → what is superseded, deleted, or no resource; all other records are current.
 --
 -- Newest by `meta.lastUpdated`, then by `versionId` as a number, then what landed last. A deletion
 -- without a time is as new as the newest that landed before it. Most resources come once, and only
--- those that do not are ranked.
+-- those that do not are ranked: found by a hash first, which takes little room, then by their names.
 CREATE TABLE rival AS
-SELECT type, id FROM record WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL
+WITH same AS (
+    SELECT hash(type, id) AS name FROM record
+    WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL
+    GROUP BY ALL HAVING count(*) > 1 OR bool_or(deletion)
+)
+SELECT type, id FROM record SEMI JOIN same ON same.name = hash(record.type, record.id)
+WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL
 GROUP BY ALL HAVING count(*) > 1 OR bool_or(deletion);
 
 CREATE TABLE choice AS
 WITH dated AS (
-    SELECT file, position, seq, deletion, type, id,
+    SELECT place, seq, deletion, type, id,
         CASE WHEN deletion AND updated IS NULL THEN max(updated) OVER before ELSE updated END AS updated,
         CASE WHEN deletion AND version IS NULL THEN max(version) OVER before ELSE version END AS version
     FROM record JOIN rival USING (type, id)
@@ -17,7 +23,7 @@ WITH dated AS (
     WINDOW before AS (PARTITION BY type, id ORDER BY seq ROWS UNBOUNDED PRECEDING)
 )
 SELECT
-    file, position, deletion,
+    place, deletion,
     row_number() OVER newest AS rank,
     first_value(deletion) OVER newest AS gone
 FROM dated
@@ -27,31 +33,35 @@ WINDOW newest AS (
 );
 
 INSERT INTO outcome BY NAME
-SELECT file, position, CASE WHEN problem IS NULL THEN 'skipped' ELSE 'quarantined' END AS status,
+SELECT l.file AS file, place % 1099511627776 AS position,
+    CASE WHEN problem IS NULL THEN 'skipped' ELSE 'quarantined' END AS status,
     coalesce(problem, skip) AS detail
-FROM record WHERE problem IS NOT NULL OR skip IS NOT NULL;
+FROM record r JOIN landed l ON l.number = r.place // 1099511627776
+WHERE problem IS NOT NULL OR skip IS NOT NULL;
 
 CREATE TABLE beaten AS
-SELECT file, position, CASE WHEN deletion OR gone THEN 'deleted' ELSE 'superseded' END AS status
+SELECT place, CASE WHEN deletion OR gone THEN 'deleted' ELSE 'superseded' END AS status
 FROM choice WHERE deletion OR gone OR rank > 1
 UNION ALL  -- a deletion that does not say of what
-SELECT file, position, 'deleted' FROM record
+SELECT place, 'deleted' FROM record
 WHERE deletion AND problem IS NULL AND skip IS NULL AND (type IS NULL OR id IS NULL);
 
-INSERT INTO outcome BY NAME SELECT file, position, status FROM beaten;
+INSERT INTO outcome BY NAME
+SELECT l.file AS file, place % 1099511627776 AS position, status
+FROM beaten b JOIN landed l ON l.number = b.place // 1099511627776;
 
 CREATE TABLE full_url AS
-SELECT DISTINCT scope, full_url, type || '/' || id AS key
-FROM record
-WHERE full_url IS NOT NULL AND problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL;
+SELECT DISTINCT u.scope AS scope, u.full_url AS full_url, type || '/' || id AS key
+FROM linked_url u JOIN record r USING (place)
+WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL;
 
-CREATE TABLE current AS
-SELECT type || '/' || id AS key, r.batch, r.file, r.position, r.scope, r.type, r.updated, r.status,
-    r.subject_ref, r.encounter_ref, r.drug_ref, r.modified, r.zone
-FROM record r ANTI JOIN beaten b ON b.file = r.file AND b.position = r.position
-WHERE problem IS NULL AND skip IS NULL;
+DROP TABLE linked_url;
 
 DROP TABLE choice;
-DROP TABLE beaten;
+
 DROP TABLE rival;
-DROP TABLE record
+
+-- `scope` is null where it is the file's.
+CREATE VIEW current AS
+SELECT *, type || '/' || id AS key FROM record ANTI JOIN beaten USING (place)
+WHERE problem IS NULL AND skip IS NULL

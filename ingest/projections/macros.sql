@@ -17,6 +17,14 @@ CREATE MACRO fhir_instant(t, zone) AS CASE
     ELSE local_time(try_cast(t AS TIMESTAMP), zone)
 END;
 
+-- The same of what is written in the two ways that most are, to the second; null for any other.
+CREATE MACRO quick_instant(t, zone) AS CASE
+    WHEN NOT (t >= '17' AND t < '24') THEN NULL
+    WHEN strlen(t) = 25 AND t LIKE '____-__-__T__:__:______'
+    THEN make_timestamp(epoch_us(try_strptime(t, '%Y-%m-%dT%H:%M:%S%z')))
+    WHEN strlen(t) = 20 AND t LIKE '____-__-__T__:__:__Z' THEN try_strptime(t, '%Y-%m-%dT%H:%M:%SZ')
+END;
+
 -- The midnight that a date, month or year begins with, in no zone.
 CREATE MACRO first_midnight(t) AS CASE
     WHEN regexp_full_match(t, '(1[7-9]|2[0-3])[0-9]{2}(-[0-9]{2}){0,2}')
@@ -35,6 +43,7 @@ CREATE MACRO fhir_end(t, zone) AS CASE
 END;
 
 -- A period's end is when all of it was known; one that is still open is known from its start.
+-- The same stands in ingest/fields.py, for periods that a projection takes.
 CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p.start, zone));
 CREATE MACRO period_start(p, zone) AS coalesce(
     least(fhir_end(p.start, zone), fhir_end(p."end", zone)), fhir_end(p."end", zone)
@@ -42,22 +51,20 @@ CREATE MACRO period_start(p, zone) AS coalesce(
 CREATE MACRO period_end_from(p, zone) AS greatest(fhir_start(p.start, zone), fhir_start(p."end", zone));
 CREATE MACRO period_start_from(p, zone) AS least(fhir_start(p.start, zone), fhir_start(p."end", zone));
 
--- When a version was made, where a projection dates by it (`updated` is its end).
-CREATE MACRO updated_from(json, zone) AS fhir_start(json ->> '$.meta.lastUpdated', zone);
-
 CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
 
 -- A verification status that denies or doubts, in whichever coding (or words, or STU3's bare code).
-CREATE MACRO verification(s) AS list_filter(
+CREATE MACRO verification(coding, words, bare) AS list_filter(
     ['entered-in-error', 'refuted', 'unconfirmed', 'provisional', 'differential'],
     lambda w: list_contains(
-        list_transform(list_concat(s ->> '$.coding[*].code', [s ->> '$.text', s ->> '$']), lambda x: lower(trim(x))), w)
+        list_transform(list_concat(coding ->> '$[*].code', [words, bare]), lambda x: lower(trim(x))), w)
 )[1];
 
 -- UCUM where the quantity has it (its code may be of another system), else what a person reads.
-CREATE MACRO quantity_unit(q) AS coalesce(
-    CASE WHEN q.system IS NULL OR q.system = 'http://unitsofmeasure.org' THEN q.code END, q.unit, q.code
+CREATE MACRO written_unit(system, code, unit) AS coalesce(
+    CASE WHEN system IS NULL OR system = 'http://unitsofmeasure.org' THEN code END, unit, code
 );
+CREATE MACRO quantity_unit(q) AS written_unit(q.system, q.code, q.unit);
 
 -- A `urn:uuid:` that says who is meant within its Bundle alone: no UUID (RFC 9562: version, variant),
 -- or a counted one, which others have too. Digits that are drawn by chance have fewer than eight
@@ -79,6 +86,13 @@ CREATE MACRO ref_key(from_scope, container, ref) AS coalesce(
     plain_key(container, ref),
     (SELECT max(x.key) FROM reference x WHERE x.scope = from_scope AND x.ref = ref)
 );
+
+-- What a reference is known by: one within its resource by that, one that is not plain by its Bundle too.
+CREATE MACRO reference_token(ref, plain, key, scope) AS CASE
+    WHEN plain THEN hash(ref)
+    WHEN starts_with(ref, '#') THEN hash(key || ref)
+    WHEN ref IS NOT NULL THEN hash(ref, scope)
+END;
 
 -- What a reference can be found by: as it is written, by its last two parts, by an identifier.
 CREATE MACRO is_plain(ref) AS regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+');

@@ -1,124 +1,166 @@
 -- A batch of lines → `record`: what of a resource is needed before its type is looked at; and what
--- others refer to, which is kept apart, so that the lines themselves are let go of.
+-- others refer to, which is kept apart.
 --
--- Broken JSON stays a record, with a problem. Wrapped lines (see ingest/records.py) carry what a
--- Bundle said of an entry: `said` is fullUrl, method, url, modified, problem, skip, order, bundle.
+-- `head` is what was taken out of each line (ingest/extraction.py), `line` the lines themselves. Broken
+-- JSON stays a record, with a problem. Wrapped lines (see ingest/records.py) carry what a Bundle said of
+-- an entry: `said.fullUrl`, `said.method` and so on.
 --
 -- A resource without `id` takes that of its fullUrl, else the hash of its content, so that a copy of
 -- it is one. Where that says who is meant within its Bundle alone (a `urn:uuid:` that is counted from
 -- 1, or content that refers to one), the hash of the Bundle (`scope`: of its line, or of the file that
 -- it is) goes with it: the same Bundle twice is one still, but number 1 of another is somebody else.
 -- A UUID that was made to be unique is the same resource in every Bundle, and its newest version counts.
+
+-- The few lines of which more may be looked at than fields.
+CREATE OR REPLACE TEMP TABLE whole AS
+SELECT l.place, CASE WHEN l.wrapped THEN TRY(l.text -> '$.resource')::VARCHAR ELSE l.text END AS json
+FROM line l SEMI JOIN (
+    SELECT place FROM head WHERE NOT broken AND ("contained" IS NOT NULL OR "id" IS NULL
+        OR "resourceType" IN ('Patient', 'Encounter', 'Location', 'Medication', 'Binary'))
+) w ON w.place = l.place;
+
 CREATE OR REPLACE TEMP TABLE part AS
-WITH line AS (
+WITH told AS (
     SELECT
-        file,
-        zone,
-        scope AS file_scope,
-        file_order,
-        position,
-        wrapped,
-        strlen(text) AS bytes,
-        CASE WHEN wrapped THEN TRY(text -> '$.resource')::VARCHAR ELSE text END AS json,
-        CASE WHEN wrapped THEN TRY(json_extract_string(text, ['$.fullUrl', '$.method', '$.url', '$.modified',
-            '$.problem', '$.skip', '$.order', '$.bundle'])) END AS said
-    FROM batch
-),
-headed AS (
-    SELECT *, TRY(json_extract_string(json, [  -- null where that is no JSON
-        '$.resourceType', '$.id', '$.meta.lastUpdated', '$.meta.versionId', '$.status',  -- 1 to 5
-        '$.subject.reference', '$.patient.reference',  -- 6, 7
-        '$.subject.identifier.system', '$.subject.identifier.value',  -- 8, 9
-        '$.patient.identifier.system', '$.patient.identifier.value',  -- 10, 11
-        '$.encounter.reference', '$.context.reference', '$.context.encounter[0].reference',  -- to 14
-        '$.modifierExtension[0].url', '$.contained[0].resourceType', '$.medicationReference.reference',  -- 17
-        '$.subject[0].reference', '$.context[0].reference', '$.medication.reference.reference'  -- R5: to 20
-    ])) AS h FROM line
+        h.*,
+        l.zone,
+        coalesce("said.bundle", l.scope) AS scope,
+        "said.method" = 'DELETE' AS deletes,
+        CASE WHEN deletes
+             THEN regexp_extract("said.url", '([A-Z][A-Za-z]+)/([^/?#|]+)(/_history/[^/]*)?$', ['type', 'id'])
+        END AS gone,
+        coalesce(
+            "subject.reference", "patient.reference", "subject[0].reference",
+            'Patient?identifier=' || coalesce("subject.identifier.system" || '|', '') || "subject.identifier.value",
+            'Patient?identifier=' || coalesce("patient.identifier.system" || '|', '') || "patient.identifier.value"
+        ) AS subject_ref,
+        coalesce(
+            "encounter.reference", "context.reference", "context.encounter[0].reference",
+            CASE WHEN "context[0].reference" LIKE '%Encounter/%' THEN "context[0].reference" END
+        ) AS encounter_ref,
+        coalesce("medicationReference.reference", "medication.reference.reference") AS drug_ref
+    FROM head h JOIN landed l ON l.number = h.place // 1099511627776
 ),
 named AS (
     SELECT
-        *,
-        coalesce(said[8], file_scope) AS scope,
-        said[2] = 'DELETE' AS deletion,
-        CASE WHEN deletion
-             THEN regexp_extract(said[3], '([A-Z][A-Za-z]+)/([^/?#|]+)(/_history/[^/]*)?$', ['type', 'id'])
-        END AS gone
-    FROM headed
+        t.*,
+        is_plain(subject_ref) AS subject_plain,
+        is_plain(encounter_ref) AS encounter_plain,
+        CASE WHEN deletes THEN nullif(gone.type, '') ELSE "resourceType" END AS type,
+        CASE WHEN deletes THEN nullif(gone.id, '') ELSE coalesce(
+            t.id,
+            nullif(regexp_extract("said.fullUrl", '^urn:(uuid|oid):(.+)$', 2), '')
+                || CASE WHEN local_urn("said.fullUrl") THEN '@' || scope ELSE '' END,
+            nullif(regexp_extract("said.fullUrl", '/([^/]+)$', 1), ''),
+            'md5-' || md5(trim(w.json, E' \t\r\n')) || CASE WHEN len(list_filter(
+                regexp_extract_all(w.json, '"(urn:uuid:[^"]*)"', 1), lambda u: local_urn(u))) > 0
+                THEN '@' || scope ELSE '' END
+        ) END AS own_id
+    FROM told t LEFT JOIN whole w USING (place)
 )
 SELECT
-    file,
-    position,
-    file_order::BIGINT * 1099511627776 + position AS place,
+    place,
     bytes,
+    "said.bundle" AS own_scope,
     scope,
-    file_order::BIGINT * 1099511627776 + coalesce(try_cast(said[7] AS BIGINT), position) AS seq,
-    CASE WHEN deletion THEN nullif(gone.type, '') ELSE h[1] END AS type,
-    CASE WHEN deletion THEN nullif(gone.id, '') ELSE coalesce(
-        h[2],
-        nullif(regexp_extract(said[1], '^urn:(uuid|oid):(.+)$', 2), '')
-            || CASE WHEN local_urn(said[1]) THEN '@' || scope ELSE '' END,
-        nullif(regexp_extract(said[1], '/([^/]+)$', 1), ''),
-        'md5-' || md5(trim(json, E' \t\r\n')) || CASE WHEN len(list_filter(
-            regexp_extract_all(json, '"(urn:uuid:[^"]*)"', 1), lambda u: local_urn(u))) > 0
-            THEN '@' || scope ELSE '' END
-    ) END AS id,
-    said[1] AS full_url,
-    coalesce(deletion, false) AS deletion,
-    coalesce(fhir_end(said[4], zone), fhir_end(h[3], zone)) AS updated,
-    try_cast(h[4] AS BIGINT) AS version,
-    coalesce(h[5], '') AS status,
-    coalesce(
-        h[6], h[7], h[18],
-        'Patient?identifier=' || coalesce(h[8] || '|', '') || h[9],
-        'Patient?identifier=' || coalesce(h[10] || '|', '') || h[11]
-    ) AS subject_ref,
-    coalesce(h[12], h[13], h[14], CASE WHEN h[19] LIKE '%Encounter/%' THEN h[19] END) AS encounter_ref,
-    h[15] IS NOT NULL AS modified,
-    zone,
-    coalesce(h[17], h[20]) AS drug_ref,
-    h[16] IS NOT NULL AS contains_others,
-    -- Of most lines no more is needed: they are not copied.
-    CASE WHEN h[16] IS NOT NULL OR h[1] IN ('Patient', 'Encounter', 'Location', 'Medication', 'Binary',
-        'DocumentReference', 'DiagnosticReport') THEN json END AS json,
-    CASE WHEN CASE WHEN wrapped THEN said IS NULL ELSE h IS NULL END THEN 'not JSON'
-         WHEN said[5] IS NOT NULL THEN said[5]
-         WHEN said[6] IS NOT NULL OR deletion THEN NULL
-         WHEN h[1] = 'Bundle' THEN 'a Bundle that could not be unpacked'
-         WHEN h[1] IS NULL OR NOT regexp_full_match(h[1], '[A-Z][A-Za-z]{2,40}')
+    place // 1099511627776 * 1099511627776
+        + coalesce(try_cast("said.order" AS BIGINT), place % 1099511627776) AS seq,
+    type,
+    own_id AS id,
+    type || '/' || own_id AS key,
+    "said.fullUrl" AS full_url,
+    coalesce(deletes, false) AS deletion,
+    CASE WHEN coalesce("said.modified", "meta.lastUpdated") IS NOT NULL
+         THEN coalesce(fhir_end("said.modified", zone), fhir_end("meta.lastUpdated", zone)) END AS updated,
+    try_cast("meta.versionId" AS BIGINT) AS version,
+    coalesce("status", '') AS status,
+    subject_ref, encounter_ref, drug_ref, subject_plain, encounter_plain,
+    reference_token(subject_ref, subject_plain, key, scope) AS subject,
+    reference_token(encounter_ref, encounter_plain, key, scope) AS encounter,
+    CASE WHEN drug_ref IS NOT NULL THEN reference_token(drug_ref, is_plain(drug_ref), key, scope) END AS drug,
+    "modifierExtension[0].url" IS NOT NULL AS modified,
+    "contained" AS contained,
+    CASE WHEN broken THEN 'not JSON'
+         WHEN "said.problem" IS NOT NULL THEN "said.problem"
+         WHEN "said.skip" IS NOT NULL OR deletes THEN NULL
+         WHEN type = 'Bundle' THEN 'a Bundle that could not be unpacked'
+         WHEN type IS NULL OR NOT regexp_full_match(type, '[A-Z][A-Za-z]{2,40}')
          THEN 'not a FHIR resource: no resourceType' END AS problem,
-    said[6] AS skip
+    "said.skip" AS skip
 FROM named;
 
 INSERT INTO record BY NAME
-SELECT $batch AS batch, * EXCLUDE (place, bytes, json, contains_others) FROM part;
+SELECT
+    $batch AS batch, place, own_scope AS scope, seq, type, id, deletion, updated, version, status, subject, encounter,
+    drug, modified, problem, skip
+FROM part;
 
-INSERT INTO kept BY NAME
-SELECT file, position, json FROM part WHERE type IN ('Patient', 'Location', 'Medication', 'Binary');
+-- needs: wrapped
+INSERT INTO linked_url SELECT place, scope, full_url FROM part WHERE full_url IS NOT NULL;
 
-INSERT INTO holder BY NAME
-SELECT file, position, json -> '$.contained' AS contained FROM part WHERE contains_others;
+-- needs: Patient Location Medication Binary
+INSERT INTO kept
+SELECT place, json FROM whole JOIN part USING (place)
+WHERE type IN ('Patient', 'Location', 'Medication', 'Binary');
 
+-- needs: contained
+INSERT INTO holder SELECT place, contained FROM part WHERE contained IS NOT NULL AND json_valid(contained);
+
+-- needs: Encounter
 INSERT INTO stay BY NAME
-SELECT file, position, from_json(coalesce(json -> '$.period', json -> '$.actualPeriod'), '{"start": "VARCHAR", "end": "VARCHAR"}') AS period,
+SELECT place, from_json(coalesce(json -> '$.period', json -> '$.actualPeriod'), '{"start": "VARCHAR", "end": "VARCHAR"}') AS period,
     coalesce(json -> '$.hospitalization.dischargeDisposition', json -> '$.admission.dischargeDisposition') AS disposition
-FROM part WHERE type = 'Encounter';
+FROM whole JOIN part USING (place) WHERE type = 'Encounter';
 
+-- needs: Patient Encounter Location Medication
 INSERT INTO named BY NAME
-SELECT file, position, unnest(from_json(json -> '$.identifier',
-    '[{"system": "VARCHAR", "value": "VARCHAR"}]')) AS i
-FROM part WHERE type IN ('Patient', 'Encounter', 'Location', 'Medication');
+SELECT place, unnest(from_json(json -> '$.identifier', '[{"system": "VARCHAR", "value": "VARCHAR"}]')) AS i
+FROM whole JOIN part USING (place) WHERE type IN ('Patient', 'Encounter', 'Location', 'Medication');
 
--- References that are not plainly `Type/id`: of few files any, and those of few subjects many times.
+INSERT INTO cited
+WITH each AS (
+    SELECT subject AS token, any_value(scope) AS scope, any_value(key) AS key, any_value(subject_ref) AS ref
+    FROM part WHERE subject IS NOT NULL GROUP BY subject
+    UNION ALL
+    SELECT encounter, any_value(scope), any_value(key), any_value(encounter_ref)
+    FROM part WHERE encounter IS NOT NULL GROUP BY encounter
+    UNION ALL
+    SELECT drug, any_value(scope), any_value(key), any_value(drug_ref)
+    FROM part WHERE drug IS NOT NULL GROUP BY drug
+)
+SELECT token, CASE WHEN NOT is_plain(ref) AND NOT starts_with(ref, '#') THEN scope END,
+    CASE WHEN starts_with(ref, '#') THEN key || ref ELSE ref END
+FROM each;
+
+-- Other references that are not plainly `Type/id`: of few files any.
+-- needs: Medication
 INSERT INTO cited_reference
 SELECT DISTINCT scope, ref FROM (
-    SELECT DISTINCT scope, subject_ref AS ref FROM part
-    UNION ALL SELECT DISTINCT scope, encounter_ref FROM part
-    UNION ALL SELECT DISTINCT scope, drug_ref FROM part
-    UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].itemReference.reference') FROM part WHERE type = 'Medication'
-    UNION ALL SELECT scope, unnest(json ->> '$.ingredient[*].item.reference.reference') FROM part WHERE type = 'Medication'
-    UNION ALL SELECT scope, unnest(json ->> '$.location[*].location.reference') FROM part WHERE type = 'Encounter'
-    UNION ALL SELECT scope, unnest(json ->> '$.content[*].attachment.url') FROM part WHERE type = 'DocumentReference'
-    UNION ALL SELECT scope, unnest(json ->> '$.presentedForm[*].url') FROM part WHERE type = 'DiagnosticReport'
-    UNION ALL SELECT scope, unnest(json ->> '$.link[*].other.reference') FROM part WHERE type = 'Patient'
-)
-WHERE ref IS NOT NULL AND NOT regexp_full_match(ref, '[A-Z][A-Za-z]+/[^/?#|]+') AND NOT starts_with(ref, '#')
+    SELECT scope, unnest(json ->> '$.ingredient[*].itemReference.reference') AS ref
+    FROM whole JOIN part USING (place) WHERE type = 'Medication'
+    UNION ALL
+    SELECT scope, unnest(json ->> '$.ingredient[*].item.reference.reference')
+    FROM whole JOIN part USING (place) WHERE type = 'Medication'
+) WHERE NOT is_plain(ref) AND NOT starts_with(ref, '#');
+
+-- needs: Encounter
+INSERT INTO cited_reference
+SELECT DISTINCT scope, ref FROM (
+    SELECT scope, unnest(json ->> '$.location[*].location.reference') AS ref
+    FROM whole JOIN part USING (place) WHERE type = 'Encounter'
+) WHERE NOT is_plain(ref) AND NOT starts_with(ref, '#');
+
+-- needs: Patient
+INSERT INTO cited_reference
+SELECT DISTINCT scope, ref FROM (
+    SELECT scope, unnest(json ->> '$.link[*].other.reference') AS ref
+    FROM whole JOIN part USING (place) WHERE type = 'Patient'
+) WHERE NOT is_plain(ref) AND NOT starts_with(ref, '#');
+
+-- needs: DocumentReference DiagnosticReport
+INSERT INTO cited_reference
+SELECT DISTINCT scope, ref FROM (
+    SELECT scope, unnest(TRY(forms ->> '$[*].attachment.url')) AS ref FROM attached JOIN part USING (place)
+    UNION ALL
+    SELECT scope, unnest(TRY(forms ->> '$[*].url')) FROM attached JOIN part USING (place)
+) WHERE NOT is_plain(ref) AND NOT starts_with(ref, '#')

@@ -4,17 +4,26 @@ INSERT INTO contained
 SELECT scope, zone, key || '#' || (held ->> '$.id') AS key,
        held ->> '$.resourceType' AS type, held::VARCHAR AS json
 FROM (
-    SELECT c.*, unnest(from_json(h.contained, '["JSON"]')) AS held
-    FROM holder h JOIN current c ON c.file = h.file AND c.position = h.position
+    SELECT coalesce(c.scope, l.scope) AS scope, l.zone AS zone, c.key AS key, unnest(from_json(h.contained, '["JSON"]')) AS held
+    FROM holder h JOIN current c USING (place) JOIN landed l ON l.number = h.place // 1099511627776
 )
 WHERE held ->> '$.id' IS NOT NULL;
 
 CREATE TABLE identifier AS
 SELECT DISTINCT c.type, c.key, n.i.system AS system, n.i.value AS value
-FROM named n JOIN current c ON c.file = n.file AND c.position = n.position
+FROM named n JOIN current c USING (place)
 WHERE n.i.value IS NOT NULL;
 
--- needs: cited
+-- Each reference of a subject, an encounter or a drug once, whichever batches it was met in.
+CREATE TABLE spoken_of AS
+SELECT token, any_value(scope) AS scope, any_value(ref) AS ref,
+    min(concat(scope, ' ', ref)) <> max(concat(scope, ' ', ref)) AS mistaken, any_value(is_plain(ref) OR contains(ref, '#')) AS plain
+FROM cited GROUP BY token;
+
+DROP TABLE cited;
+
+INSERT INTO cited_reference SELECT scope, ref FROM spoken_of WHERE scope IS NOT NULL;
+
 INSERT INTO reference
 WITH cited AS (
     SELECT DISTINCT scope, ref,
@@ -49,25 +58,20 @@ DROP TABLE holder;
 
 DROP TABLE named;
 
--- A patient that we have no resource of is a subject all the same: exports often leave Patient out.
+-- What each of them stands for, and the subject that it names. A patient that we have no resource of
+-- is a subject all the same: exports often leave Patient out.
 CREATE TABLE directed AS
-SELECT r.* EXCLUDE (subject_ref, encounter_ref, drug_ref),
+SELECT c.token, coalesce(CASE WHEN c.scope IS NULL THEN c.ref END, s.key) AS key,
     CASE
-        WHEN r.type = 'Patient' THEN r.key
-        WHEN r.subject_ref IS NULL THEN NULL
-        WHEN coalesce(plain_key(r.key, r.subject_ref), s.key) IS NULL
-            THEN 'Patient/' || regexp_replace(r.subject_ref, '^(urn:uuid:|urn:oid:|Patient[?])', '')
-            || CASE WHEN local_urn(r.subject_ref) THEN '@' || r.scope ELSE '' END
-        WHEN contains(coalesce(plain_key(r.key, r.subject_ref), s.key), '#')
-            THEN coalesce(p.known, 'Patient/' || coalesce(plain_key(r.key, r.subject_ref), s.key))
-        ELSE coalesce(plain_key(r.key, r.subject_ref), s.key)
-    END AS subject,
-    coalesce(plain_key(r.key, r.encounter_ref), e.key) AS encounter_key,
-    coalesce(plain_key(r.key, r.drug_ref), d.key) AS drug_key
-FROM current r
-LEFT JOIN reference s ON s.scope = r.scope AND s.ref = r.subject_ref
-LEFT JOIN reference e ON e.scope = r.scope AND e.ref = r.encounter_ref
-LEFT JOIN reference d ON d.scope = r.scope AND d.ref = r.drug_ref
+        WHEN coalesce(CASE WHEN c.scope IS NULL THEN c.ref END, s.key) IS NULL
+            THEN 'Patient/' || regexp_replace(c.ref, '^(urn:uuid:|urn:oid:|Patient[?])', '')
+            || CASE WHEN local_urn(c.ref) THEN '@' || c.scope ELSE '' END
+        WHEN contains(coalesce(CASE WHEN c.scope IS NULL THEN c.ref END, s.key), '#')
+            THEN coalesce(p.known, 'Patient/' || coalesce(CASE WHEN c.scope IS NULL THEN c.ref END, s.key))
+        ELSE coalesce(CASE WHEN c.scope IS NULL THEN c.ref END, s.key)
+    END AS subject
+FROM spoken_of c
+LEFT JOIN reference s ON s.scope = c.scope AND s.ref = c.ref
 LEFT JOIN (
     SELECT c.key, min(i.key) AS known
     FROM (
@@ -76,4 +80,4 @@ LEFT JOIN (
         FROM contained WHERE type = 'Patient'
     ) c JOIN identifier i ON i.type = 'Patient' AND i.value = c.i.value AND i.system = c.i.system
     GROUP BY ALL
-) p ON p.key = coalesce(plain_key(r.key, r.subject_ref), s.key)
+) p ON p.key = coalesce(CASE WHEN c.scope IS NULL THEN c.ref END, s.key)

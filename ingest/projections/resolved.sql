@@ -1,12 +1,19 @@
 -- The tables that the projections read, once subjects and merged patients are known.
 CREATE TABLE resolved AS
-SELECT r.* EXCLUDE (subject), coalesce(m.subject_key, r.subject) AS subject_key
-FROM directed r LEFT JOIN merged m ON m.key = r.subject
-ORDER BY r.batch;
+SELECT
+    r.batch, r.place, r.scope, r.type, r.id, r.updated, r.status, r.modified, r.encounter, r.drug,
+    CASE WHEN r.type = 'Patient' THEN coalesce(p.subject_key, r.key) ELSE coalesce(m.subject_key, d.subject) END
+        AS subject_key
+FROM current r
+LEFT JOIN directed d ON d.token = r.subject
+LEFT JOIN merged m ON m.key = d.subject
+LEFT JOIN merged p ON r.type = 'Patient' AND p.key = r.key;
 
-DROP TABLE current;
+DROP VIEW current;
 
-DROP TABLE directed;
+DROP TABLE beaten;
+
+DROP TABLE record;
 
 -- needs: Encounter
 INSERT INTO encounter BY NAME
@@ -14,25 +21,32 @@ SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_
        NOT open AND (upper(disposition) IN (SELECT unnest($died))
            OR upper(regexp_extract(disposition, '//(.*)$', 1)) IN (SELECT unnest($died))) AS died
 FROM (
-    SELECT key, subject_key, fhir_end(period."end", zone) AS "end",
+    SELECT type || '/' || id AS key, subject_key, fhir_end(period."end", zone) AS "end",
            period_end_from(period, zone) AS end_from,
            period."end" AS end_as_written,
            least(fhir_end(period.start, zone), fhir_end(period."end", zone)) AS start,
            status IN ('arrived', 'triaged', 'in-progress', 'onleave', 'on-hold') AS open,
            concept(disposition).code AS disposition
-    FROM resolved r JOIN stay s ON s.file = r.file AND s.position = r.position
+    FROM resolved r JOIN stay s USING (place) JOIN landed l ON l.number = r.place // 1099511627776
     WHERE type = 'Encounter' AND status NOT IN ('planned', 'cancelled', 'entered-in-error')
 );
 
 DROP TABLE stay;
 
+-- By the token of a reference: the encounter's end, and the drug.
+CREATE TABLE encounter_at AS
+SELECT d.token, e."end" AS "end", e.end_from AS end_from FROM directed d JOIN encounter e ON e.key = d.key;
+
 CREATE VIEW placed AS
-SELECT r.*, e."end" AS encounter_end, e.end_from AS encounter_end_from,
-       e.key IS NOT NULL AND e."end" IS NULL AS encounter_goes_on
-FROM resolved r LEFT JOIN encounter e ON e.key = r.encounter_key;
+SELECT r.*, r.type || '/' || r.id AS key, l.file, l.zone, coalesce(r.scope, l.scope) AS file_scope,
+       e."end" AS encounter_end, e.end_from AS encounter_end_from,
+       e.token IS NOT NULL AND e."end" IS NULL AS encounter_goes_on
+FROM resolved r
+JOIN landed l ON l.number = r.place // 1099511627776
+LEFT JOIN encounter_at e ON e.token = r.encounter;
 
 CREATE VIEW kept_resource AS
-SELECT r.*, k.json FROM placed r JOIN kept k ON k.file = r.file AND k.position = r.position;
+SELECT p.type, p.key, p.file_scope AS scope, p.subject_key, k.json FROM placed p JOIN kept k USING (place);
 
 -- needs: Location contained
 INSERT INTO location
@@ -74,6 +88,9 @@ UNION ALL
 SELECT key, c FROM whole
 WHERE coded OR key NOT IN (SELECT key FROM parts WHERE c.code IS NOT NULL);
 
+CREATE TABLE drug_at AS
+SELECT d.token, m.c AS c FROM directed d JOIN medication m ON m.key = d.key;
+
 -- needs: Binary contained
 INSERT INTO attached_bytes
 SELECT key, json ->> '$.contentType' AS mime, json ->> '$.data' AS data FROM kept_resource WHERE type = 'Binary'
@@ -82,7 +99,12 @@ SELECT key, json ->> '$.contentType', json ->> '$.data' FROM contained WHERE typ
 
 INSERT INTO patient_identifier
 SELECT DISTINCT subject_key, value FROM (
-    SELECT subject_key, split_part(key, '/', 2) AS value FROM resolved WHERE type = 'Patient'
+    SELECT subject_key, id AS value FROM resolved WHERE type = 'Patient'
     UNION ALL
-    SELECT r.subject_key, i.value FROM resolved r JOIN identifier i ON i.key = r.key WHERE r.type = 'Patient'
-)
+    SELECT r.subject_key, i.value
+    FROM resolved r JOIN identifier i ON i.key = 'Patient/' || r.id WHERE r.type = 'Patient'
+);
+
+DROP TABLE directed;
+
+DROP TABLE spoken_of

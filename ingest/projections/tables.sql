@@ -1,9 +1,19 @@
 -- What is filled on the way, beside `projected` (whose columns ingest/schema.py states).
+--
+-- A record's `place` is its file's number among those that landed, times 2**40, plus its position in
+-- the file. A reference's `token` is a hash of it: references are many, and what they stand for is
+-- found out once for each that is different (`cited`), not once a record.
+
+-- The FHIR files: by number the id, what a Bundle that is the whole file is known by, the site's zone.
+CREATE TABLE landed (number BIGINT, file VARCHAR, scope VARCHAR, zone VARCHAR);
 
 -- What became of each record, and whose it is; records of which something was left out for want of a date.
 CREATE TABLE outcome (file VARCHAR, position BIGINT, status VARCHAR, detail VARCHAR, subject_key VARCHAR);
 
 CREATE TABLE undated (file VARCHAR, position BIGINT, type VARCHAR);
+
+-- Records without a code, of which FHIR's own definition has yet to say whether they are valid.
+CREATE TABLE doubtful (batch INTEGER, place BIGINT, type VARCHAR);
 
 -- Of each batch with any: how many records without a code were held against FHIR's own definition.
 CREATE TABLE refusable (n BIGINT);
@@ -16,23 +26,28 @@ CREATE TABLE imaging_study (
 
 CREATE TABLE patient_identifier (subject_key VARCHAR, value VARCHAR);
 
--- From the first reading (read.sql): each record's head, and what others refer to.
+-- From reading (read.sql): each record's head, and what others refer to. `scope` is null where it is
+-- the file's.
 CREATE TABLE record (
-    batch INTEGER, file VARCHAR, position BIGINT, scope VARCHAR, seq BIGINT, type VARCHAR, id VARCHAR,
-    full_url VARCHAR, deletion BOOLEAN, updated TIMESTAMP, version BIGINT, status VARCHAR,
-    subject_ref VARCHAR, encounter_ref VARCHAR, drug_ref VARCHAR, modified BOOLEAN, zone VARCHAR,
-    problem VARCHAR, skip VARCHAR
+    batch INTEGER, place BIGINT, scope VARCHAR, seq BIGINT, type VARCHAR, id VARCHAR, deletion BOOLEAN,
+    updated TIMESTAMP, version BIGINT, status VARCHAR, subject UBIGINT, encounter UBIGINT, drug UBIGINT,
+    modified BOOLEAN, problem VARCHAR, skip VARCHAR
 );
 
-CREATE TABLE kept (file VARCHAR, position BIGINT, json VARCHAR);
+CREATE TABLE linked_url (place BIGINT, scope VARCHAR, full_url VARCHAR);
 
-CREATE TABLE holder (file VARCHAR, position BIGINT, contained VARCHAR);
+CREATE TABLE kept (place BIGINT, json VARCHAR);
+
+CREATE TABLE holder (place BIGINT, contained VARCHAR);
 
 CREATE TABLE stay (
-    file VARCHAR, position BIGINT, period STRUCT("start" VARCHAR, "end" VARCHAR), disposition VARCHAR
+    place BIGINT, period STRUCT("start" VARCHAR, "end" VARCHAR), disposition VARCHAR
 );
 
-CREATE TABLE named (file VARCHAR, position BIGINT, i STRUCT(system VARCHAR, value VARCHAR));
+CREATE TABLE named (place BIGINT, i STRUCT(system VARCHAR, value VARCHAR));
+
+-- The subjects, encounters and drugs that records refer to; and what else is not plainly `Type/id`.
+CREATE TABLE cited (token UBIGINT, scope VARCHAR, ref VARCHAR);
 
 CREATE TABLE cited_reference (scope VARCHAR, ref VARCHAR);
 
@@ -52,8 +67,8 @@ CREATE TABLE medication (key VARCHAR, c STRUCT(code VARCHAR, display VARCHAR, pa
 
 CREATE TABLE attached_bytes (key VARCHAR, mime VARCHAR, data VARCHAR);
 
--- What the index keeps of each line (trace.sql): `place` is the file's number and the position in it;
--- what it is, speaks of, and what it can be spoken of by are hashes, which take little room.
+-- What the index keeps of each line (trace.sql): what it is, speaks of, and what it can be spoken of by
+-- are hashes, which take little room.
 CREATE TABLE trace (
     place BIGINT, type VARCHAR, key UBIGINT, deletion BOOLEAN, subject UBIGINT, encounter UBIGINT, bytes UINTEGER
 );

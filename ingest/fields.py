@@ -1,0 +1,144 @@
+"""Say which fields of a resource a projection takes, as the head of its SQL file states them.
+
+    -- texts: status.reason note        as it is written; of an object or a list its JSON
+    -- nested: component                JSON to look into, or null where it is none
+    -- times: issued                    "issued.first", "issued.last": the moments that it allows
+    -- periods: effectivePeriod         "effectivePeriod.start.first" … and what macros.sql makes
+    -- quantities: dosage.dose          "dosage.dose.value", ".unit", ".comparator"
+    -- concepts: code                   "code": STRUCT(code, display, parents), see ingest/codes.py
+
+A field is named by its path in the resource (`dosageInstruction[0].doseAndRate[0].doseQuantity`), and
+so is its column. All fields of a line are taken out at once (extraction.py), so that a line is parsed
+once, however many fields it has; a field that no line of a batch has costs nothing.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["CONCEPT_TYPE", "SQL", "Fields", "fields_of"]
+
+SQL = Path(__file__).resolve().parent / "projections"
+"""Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
+
+CONCEPT_TYPE = "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])"
+
+_KINDS = ("texts", "nested", "times", "periods", "quantities", "concepts")
+
+_LINE = re.compile(rf"^-- ({'|'.join(_KINDS)}): (.+)$", re.MULTILINE)
+_PATH = re.compile(r"\w+(\[\d+\])?(\.\w+(\[\d+\])?)*")
+
+_PERIOD = ("start", "end")
+_QUANTITY = ("value", "comparator", "unit", "system", "code")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Hold the fields that a projection takes, by kind."""
+
+    texts: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    periods: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
+    concepts: tuple[str, ...] = ()
+
+    def paths(self) -> list[str]:
+        """List what must be taken out of a line, each path once."""
+        return list(
+            dict.fromkeys(
+                [
+                    *self.texts,
+                    *self.nested,
+                    *self.times,
+                    *(f"{name}.{part}" for name in self.periods for part in _PERIOD),
+                    *(f"{name}.{part}" for name in self.quantities for part in _QUANTITY),
+                    *self.concepts,
+                ]
+            )
+        )
+
+    def select(self, here: Collection[str], *, source: str) -> str:
+        """Write the SELECT that makes the columns of what was taken out, and keeps all others.
+
+        Args:
+            here: the paths that any line has; the others are null.
+            source: a table or query with a column `zone` and a column for each path in `here`, text
+                but for concepts.
+        """
+        moments = [*self.times, *(f"{name}.{part}" for name in self.periods for part in _PERIOD)]
+        instants, columns = [], []
+        for path in moments:
+            if path in here:
+                instants.append(f'quick_instant("{path}", zone) AS "{path}.instant"')
+                columns += [
+                    f'coalesce("{path}.instant", fhir_{which}("{path}", zone)) AS "{path}.{end}"'
+                    for which, end in (("start", "first"), ("end", "last"))
+                ]
+            else:
+                columns += [f'NULL::TIMESTAMP AS "{path}.{end}"' for end in ("first", "last")]
+                columns.append(f'NULL::VARCHAR AS "{path}"')
+        for path in self.texts:
+            if path not in here and path not in moments:
+                columns.append(f'NULL::VARCHAR AS "{path}"')
+        hidden = [f'"{path}"' for path in self.nested if path in here]
+        for path in self.nested:
+            made = f'CASE WHEN json_valid("{path}") THEN "{path}" END' if path in here else "NULL"
+            columns.append(f'{made}::VARCHAR AS "{path}"')
+        for name in self.quantities:
+            value, comparator, unit, system, code = (
+                f'"{name}.{part}"' if f"{name}.{part}" in here else "NULL::VARCHAR"
+                for part in _QUANTITY
+            )
+            hidden += [f'"{name}.{part}"' for part in _QUANTITY if f"{name}.{part}" in here]
+            columns += [
+                f'try_cast({value} AS DOUBLE) AS "{name}.value"',
+                f'{comparator} AS "{name}.comparator"',
+                f'written_unit({system}, {code}, {unit}) AS "{name}.unit"',
+            ]
+        for path in self.concepts:
+            if path not in here:
+                columns.append(f'NULL::{CONCEPT_TYPE} AS "{path}"')
+        inner = ", ".join(["*", *instants])
+        kept = f"* EXCLUDE ({', '.join(hidden)})" if hidden else "*"
+        made = f"SELECT {', '.join([kept, *columns])} FROM (SELECT {inner} FROM {source})"
+        if not self.periods:
+            return made
+        return f"SELECT {', '.join(['*', *map(_period, self.periods)])} FROM ({made})"
+
+
+def _period(name: str) -> str:
+    """Write what a period says: when all of it was known, and when it began.
+
+    Its end is when all of it was known; one that is still open is known from its start.
+    """
+    first = {part: f'"{name}.{part}.first"' for part in _PERIOD}
+    last = {part: f'"{name}.{part}.last"' for part in _PERIOD}
+    return (
+        f'coalesce({last["end"]}, {last["start"]}) AS "{name}.ended",'
+        f' greatest({first["start"]}, {first["end"]}) AS "{name}.ended_from",'
+        f' coalesce(least({last["start"]}, {last["end"]}), {last["end"]}) AS "{name}.began",'
+        f' least({first["start"]}, {first["end"]}) AS "{name}.began_from"'
+    )
+
+
+@lru_cache
+def fields_of(kind: str) -> Fields | None:
+    """Read what the projection of a resource type takes; None where the type has no projection.
+
+    Raises:
+        ValueError: its head is not written as above: a defect of ours.
+    """
+    file = SQL / f"{kind}.sql"
+    if not kind[:1].isupper() or not file.is_file():
+        return None
+    stated: dict[str, tuple[str, ...]] = {}
+    for found in _LINE.finditer(file.read_text("utf-8")):
+        paths = tuple(found[2].split())
+        for path in paths:
+            if not _PATH.fullmatch(path):
+                raise ValueError(f"{file.name}: a field is a path such as code.text; got {path!r}")
+        stated[found[1]] = (*stated.get(found[1], ()), *paths)
+    return Fields(**stated)
