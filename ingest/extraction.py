@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.fields import fields_of
+from ingest.fields import INSTANT, fields_of
 
 __all__ = ["HEAD", "SAID", "Taken", "guess_type", "take_fields"]
 
@@ -45,7 +45,8 @@ class Taken:
     any line has; a row for each line."""
 
     fields: dict[str, pa.Table]
-    """By type: `place` and those of its fields that any line has, as text."""
+    """By type: `place` and those of its fields that any line has: as text, times that are written in
+    a usual way as moments (`NAME.instant`)."""
 
 
 def guess_type(line: bytes | pa.Buffer) -> str | None:
@@ -102,13 +103,25 @@ def _take(
     if wrapped:
         names += [f"said.{name}" for name in SAID]
         paths += [f"$.{name}" for name in SAID]
-    columns = ", ".join(f'h[{n}] AS "{name}"' for n, name in enumerate(names, 1))
+    moments = set(known.moments()) - {*HEAD, *known.texts} if known else set()
+    columns = []
+    for n, name in enumerate(names, 1):
+        if name in moments:  # most are written in one of two ways; of those the text is let go of
+            columns.append(f'quick_instant(h[{n}]) AS "{name}{INSTANT}"')
+            text = f'CASE WHEN "{name}{INSTANT}" IS NULL THEN h[{n}] END'
+            columns.append(f'{text} AS "{name}"')
+        else:
+            columns.append(f'h[{n}] AS "{name}"')
     con.register("line", group)
-    told = con.sql(
-        f"SELECT place, strlen(text)::UINTEGER AS bytes, h IS NULL AS broken, {columns} FROM"
-        " (SELECT place, text, TRY(json_extract_string(text, $paths)) AS h FROM line)",
-        params={"paths": paths},
-    ).to_arrow_table()
+    select = (
+        "SELECT place, strlen(text)::UINTEGER AS bytes, h IS NULL AS broken,"
+        f" {', '.join(columns)} FROM (SELECT place, text, {{}} AS h FROM line)"
+    )
+    asked = "json_extract_string(text, $paths)"
+    try:
+        told = con.sql(select.format(asked), params={"paths": paths}).to_arrow_table()
+    except duckdb.Error:  # some line is no JSON: TRY costs a third more
+        told = con.sql(select.format(f"TRY({asked})"), params={"paths": paths}).to_arrow_table()
     con.unregister("line")
     return told.select([name for name in told.column_names if _is_there(told.column(name))])
 
@@ -142,5 +155,5 @@ def _sorted_out(
         if kind != guess:
             again = group.filter(pc.is_in(group.column("place"), rows.column("place")))
             rows = _only(_take(con, again, wrapped=wrapped, kind=kind), _RESOURCE_TYPE, kind)
-        wanted = {"place", *known.paths()}
+        wanted = {"place", *known.paths(), *(f"{name}{INSTANT}" for name in known.moments())}
         yield kind, rows.select([name for name in rows.column_names if name in wanted])

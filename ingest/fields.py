@@ -2,7 +2,8 @@
 
     -- texts: status.reason note        as it is written; of an object or a list its JSON
     -- nested: component                JSON to look into, or null where it is none
-    -- times: issued                    "issued.first", "issued.last": the moments that it allows
+    -- times: issued                    "issued.first", "issued.last": the moments that it allows;
+                                        "issued" is null where it is not there
     -- periods: effectivePeriod         "effectivePeriod.start.first" … and what macros.sql makes
     -- quantities: dosage.dose          "dosage.dose.value", ".unit", ".comparator"
     -- concepts: code                   "code": STRUCT(code, display, parents), see ingest/codes.py
@@ -18,12 +19,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["CONCEPT_TYPE", "SQL", "Fields", "fields_of"]
+__all__ = ["CONCEPT_TYPE", "INSTANT", "SQL", "Fields", "fields_of"]
 
 SQL = Path(__file__).resolve().parent / "projections"
 """Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
 
 CONCEPT_TYPE = "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])"
+
+INSTANT = ".instant"
+"""Ends the name of a column of moments that were read already (`quick_instant` in macros.sql)."""
 
 _KINDS = ("texts", "nested", "times", "periods", "quantities", "concepts")
 
@@ -60,30 +64,36 @@ class Fields:
             )
         )
 
+    def moments(self) -> list[str]:
+        """List the paths of all that is a time."""
+        return [*self.times, *(f"{name}.{part}" for name in self.periods for part in _PERIOD)]
+
     def select(self, here: Collection[str], *, source: str) -> str:
         """Write the SELECT that makes the columns of what was taken out, and keeps all others.
 
         Args:
-            here: the paths that any line has; the others are null.
-            source: a table or query with a column `zone` and a column for each path in `here`, text
-                but for concepts.
+            here: the columns that there are; other fields are null throughout.
+            source: a table or query with a column `zone` and what extraction.py took out, concepts
+                named.
         """
-        moments = [*self.times, *(f"{name}.{part}" for name in self.periods for part in _PERIOD)]
-        instants, columns = [], []
-        for path in moments:
-            if path in here:
-                instants.append(f'quick_instant("{path}", zone) AS "{path}.instant"')
-                columns += [
-                    f'coalesce("{path}.instant", fhir_{which}("{path}", zone)) AS "{path}.{end}"'
-                    for which, end in (("start", "first"), ("end", "last"))
-                ]
-            else:
-                columns += [f'NULL::TIMESTAMP AS "{path}.{end}"' for end in ("first", "last")]
-                columns.append(f'NULL::VARCHAR AS "{path}"')
+        columns, hidden = [], []
+        for path in self.moments():
+            instant = f'"{path}{INSTANT}"' if f"{path}{INSTANT}" in here else "NULL::TIMESTAMP"
+            for which, end in (("start", "first"), ("end", "last")):
+                made = f'fhir_{which}("{path}", zone)'
+                made = f"coalesce({instant}, {made})" if path in here else instant
+                columns.append(f'{made} AS "{path}.{end}"')
+            if path not in here:  # whether it is there can be asked for all the same
+                columns.append(f"CASE WHEN {instant} IS NOT NULL THEN '' END AS \"{path}\"")
+            elif f"{path}{INSTANT}" in here:
+                hidden.append(f'"{path}"')
+                text = f"CASE WHEN {instant} IS NOT NULL THEN '' ELSE \"{path}\" END"
+                columns.append(f'{text} AS "{path}"')
+        moments = self.moments()
         for path in self.texts:
             if path not in here and path not in moments:
                 columns.append(f'NULL::VARCHAR AS "{path}"')
-        hidden = [f'"{path}"' for path in self.nested if path in here]
+        hidden += [f'"{path}"' for path in self.nested if path in here]
         for path in self.nested:
             made = f'CASE WHEN json_valid("{path}") THEN "{path}" END' if path in here else "NULL"
             columns.append(f'{made}::VARCHAR AS "{path}"')
@@ -101,9 +111,8 @@ class Fields:
         for path in self.concepts:
             if path not in here:
                 columns.append(f'NULL::{CONCEPT_TYPE} AS "{path}"')
-        inner = ", ".join(["*", *instants])
         kept = f"* EXCLUDE ({', '.join(hidden)})" if hidden else "*"
-        made = f"SELECT {', '.join([kept, *columns])} FROM (SELECT {inner} FROM {source})"
+        made = f"SELECT {', '.join([kept, *columns])} FROM {source}"
         if not self.periods:
             return made
         return f"SELECT {', '.join(['*', *map(_period, self.periods)])} FROM ({made})"

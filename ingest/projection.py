@@ -30,6 +30,7 @@ from typing import Any, Protocol
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from ingest.accounting import refuse_invalid
@@ -76,6 +77,10 @@ _ATTACHMENT = '{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}'
 
 _SHAPES = {"quantity": _QUANTITY, "value": _VALUE}
 """What projections take as parameters: the shape of a Quantity, and of an Observation's value."""
+
+_ASKED = """place, type, key, scope, zone, status, updated, subject_key, modified, encounter_end,
+    encounter_end_from, encounter_goes_on, drug"""
+"""What resolving says of a record; all but its type is there for its projection."""
 
 _FORMS = {"DocumentReference": "content", "DiagnosticReport": "presentedForm"}
 """Where the text of what is written lies, in one form or several."""
@@ -339,20 +344,40 @@ def _project(
     if extract.places is not None:
         con.register("these", pa.table({"place": extract.places}))
         which += " AND place IN (SELECT place FROM these)"
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE asked AS"
-        f" SELECT place, type, subject_key, modified FROM resolved WHERE {which}"
-    )
+    asked = con.sql(f"SELECT {_ASKED} FROM placed WHERE {which}").to_arrow_table().combine_chunks()
+    asked = asked.take(pc.sort_indices(asked.column("place")))
+    con.register("asked", asked)
     forms = _attach_forms(con, extract.fields)
     if _FORMS.keys() & extract.fields.keys():
         run_script(con, "note", batch=extract.number, attachment=_ATTACHMENT)
     for kind, table in extract.fields.items():
-        _project_type(con, kind, table, conventions)
+        _project_type(con, kind, _joined(table, asked), conventions)
     for name in forms:
         con.unregister(name)
     run_script(con, "unit")
     always = ["Patient", *_FOR_OTHERS]
     run_script(con, "account", always=always, supported=list(SUPPORTED), batch=extract.number)
+    con.unregister("asked")
+
+
+def _joined(fields: pa.Table, asked: pa.Table) -> pa.Table:
+    """Put beside the fields of records what resolving said of them; both are sorted by place.
+
+    A join in SQL would build its table of the wider side, of whose size it knows nothing.
+    """
+    places, known = fields.column("place").to_numpy(), asked.column("place").to_numpy()
+    at = np.searchsorted(known, places)
+    met = at < len(known)
+    met[met] = known[at[met]] == places[met]
+    met &= ~np.isin(at, np.flatnonzero(asked.column("modified").to_numpy()))
+    if not met.all():
+        fields, at = fields.filter(pa.array(met)), at[met]
+    about = asked.drop_columns(["place", "type", "modified"])
+    whole = len(at) == len(known) and (np.diff(at) == 1).all()
+    about = about if whole else about.take(pa.array(at))
+    for name in about.column_names:
+        fields = fields.append_column(name, about.column(name))
+    return fields
 
 
 def _project_type(
@@ -367,13 +392,7 @@ def _project_type(
             at = table.schema.get_field_index(path)
             table = table.set_column(at, path, conventions.name_concepts(table.column(path)))
     con.register("taken", table)
-    source = (
-        "(SELECT t.*, p.key, p.file_scope AS scope, p.zone, p.status, p.updated, p.subject_key,"
-        " p.encounter_end, p.encounter_end_from, p.encounter_goes_on, p.drug"
-        " FROM taken t JOIN placed p USING (place) SEMI JOIN asked USING (place)"
-        " WHERE NOT p.modified)"  # a modifier extension may turn round what the rest says
-    )
-    made = fields.select(set(table.column_names), source=source)
+    made = fields.select(set(table.column_names), source="taken")
     con.execute(f"CREATE OR REPLACE TEMP VIEW resource AS {made}")
     sql = (SQL / f"{kind}.sql").read_text("utf-8")
     if "FROM medicated" in sql:

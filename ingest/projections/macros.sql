@@ -18,7 +18,7 @@ CREATE MACRO fhir_instant(t, zone) AS CASE
 END;
 
 -- The same of what is written in the two ways that most are, to the second; null for any other.
-CREATE MACRO quick_instant(t, zone) AS CASE
+CREATE MACRO quick_instant(t) AS CASE
     WHEN NOT (t >= '17' AND t < '24') THEN NULL
     WHEN strlen(t) = 25 AND t LIKE '____-__-__T__:__:______'
     THEN make_timestamp(epoch_us(try_strptime(t, '%Y-%m-%dT%H:%M:%S%z')))

@@ -15,8 +15,8 @@ got AS (
     SELECT a.place, a.n, coalesce(a.a.contentType, b.mime, 'unknown') AS kind,
         coalesce(a.a.data, b.data) AS data,
         coalesce(a.a.data, b.data) IS NULL AND a.a.url IS NOT NULL AS elsewhere
-    FROM attached_form a JOIN placed p ON p.place = a.place AND p.batch = $batch
-    LEFT JOIN attached_bytes b ON a.a.data IS NULL AND b.key = ref_key(p.file_scope, p.key, a.a.url)
+    FROM attached_form a JOIN asked p USING (place)
+    LEFT JOIN attached_bytes b ON a.a.data IS NULL AND b.key = ref_key(p.scope, p.key, a.a.url)
 )
 SELECT place, lower(trim(split_part(kind, ';', 1))) AS mime, said.text AS text,
     CASE WHEN elsewhere THEN 'not fetched' ELSE said.reason END AS reason

@@ -1,13 +1,41 @@
 -- The tables that the projections read, once subjects and merged patients are known.
+-- needs: Encounter
+INSERT INTO encounter BY NAME
+SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_from, end_as_written,
+       NOT open AND (upper(disposition) IN (SELECT unnest($died))
+           OR upper(regexp_extract(disposition, '//(.*)$', 1)) IN (SELECT unnest($died))) AS died
+FROM (
+    SELECT r.key, coalesce(m.subject_key, d.subject) AS subject_key, fhir_end(period."end", zone) AS "end",
+           period_end_from(period, zone) AS end_from,
+           period."end" AS end_as_written,
+           least(fhir_end(period.start, zone), fhir_end(period."end", zone)) AS start,
+           status IN ('arrived', 'triaged', 'in-progress', 'onleave', 'on-hold') AS open,
+           concept(disposition).code AS disposition
+    FROM current r JOIN stay s USING (place) JOIN landed l ON l.number = r.place // 1099511627776
+    LEFT JOIN directed d ON d.token = r.subject
+    LEFT JOIN merged m ON m.key = d.subject
+    WHERE type = 'Encounter' AND status NOT IN ('planned', 'cancelled', 'entered-in-error')
+);
+
+DROP TABLE stay;
+
+-- Each current record with whose it is and with what others say of it: `encounter_end` and what goes
+-- with it by the encounter that it refers to, `drug` a reference's token.
 CREATE TABLE resolved AS
+WITH ended AS (
+    SELECT d.token, e."end" AS "end", e.end_from AS end_from FROM directed d JOIN encounter e ON e.key = d.key
+)
 SELECT
-    r.batch, r.place, r.scope, r.type, r.id, r.updated, r.status, r.modified, r.encounter, r.drug,
+    r.batch, r.place, r.scope, r.type, r.id, r.updated, r.status, r.modified, r.drug,
     CASE WHEN r.type = 'Patient' THEN coalesce(p.subject_key, r.key) ELSE coalesce(m.subject_key, d.subject) END
-        AS subject_key
+        AS subject_key,
+    e."end" AS encounter_end, e.end_from AS encounter_end_from,
+    e.token IS NOT NULL AND e."end" IS NULL AS encounter_goes_on
 FROM current r
 LEFT JOIN directed d ON d.token = r.subject
 LEFT JOIN merged m ON m.key = d.subject
-LEFT JOIN merged p ON r.type = 'Patient' AND p.key = r.key;
+LEFT JOIN merged p ON r.type = 'Patient' AND p.key = r.key
+LEFT JOIN ended e ON e.token = r.encounter;
 
 DROP VIEW current;
 
@@ -15,38 +43,12 @@ DROP TABLE beaten;
 
 DROP TABLE record;
 
--- needs: Encounter
-INSERT INTO encounter BY NAME
-SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_from, end_as_written,
-       NOT open AND (upper(disposition) IN (SELECT unnest($died))
-           OR upper(regexp_extract(disposition, '//(.*)$', 1)) IN (SELECT unnest($died))) AS died
-FROM (
-    SELECT type || '/' || id AS key, subject_key, fhir_end(period."end", zone) AS "end",
-           period_end_from(period, zone) AS end_from,
-           period."end" AS end_as_written,
-           least(fhir_end(period.start, zone), fhir_end(period."end", zone)) AS start,
-           status IN ('arrived', 'triaged', 'in-progress', 'onleave', 'on-hold') AS open,
-           concept(disposition).code AS disposition
-    FROM resolved r JOIN stay s USING (place) JOIN landed l ON l.number = r.place // 1099511627776
-    WHERE type = 'Encounter' AND status NOT IN ('planned', 'cancelled', 'entered-in-error')
-);
-
-DROP TABLE stay;
-
--- By the token of a reference: the encounter's end, and the drug.
-CREATE TABLE encounter_at AS
-SELECT d.token, e."end" AS "end", e.end_from AS end_from FROM directed d JOIN encounter e ON e.key = d.key;
-
 CREATE VIEW placed AS
-SELECT r.*, r.type || '/' || r.id AS key, l.file, l.zone, coalesce(r.scope, l.scope) AS file_scope,
-       e."end" AS encounter_end, e.end_from AS encounter_end_from,
-       e.token IS NOT NULL AND e."end" IS NULL AS encounter_goes_on
-FROM resolved r
-JOIN landed l ON l.number = r.place // 1099511627776
-LEFT JOIN encounter_at e ON e.token = r.encounter;
+SELECT r.* EXCLUDE (scope), r.type || '/' || r.id AS key, l.zone AS zone, coalesce(r.scope, l.scope) AS scope
+FROM resolved r JOIN landed l ON l.number = r.place // 1099511627776;
 
 CREATE VIEW kept_resource AS
-SELECT p.type, p.key, p.file_scope AS scope, p.subject_key, k.json FROM placed p JOIN kept k USING (place);
+SELECT p.type, p.key, p.scope, p.subject_key, k.json FROM placed p JOIN kept k USING (place);
 
 -- needs: Location contained
 INSERT INTO location
