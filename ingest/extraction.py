@@ -6,14 +6,17 @@ is taken out, and the few lines that turn out to be of another type are parsed a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.fields import INSTANT, fields_of
+from ingest.fields import INSTANT, Fields, fields_of
+from ingest.instants import read_instants
 
 __all__ = ["HEAD", "SAID", "Taken", "guess_type", "take_fields"]
 
@@ -34,6 +37,9 @@ SAID = ("fullUrl", "method", "url", "modified", "problem", "skip", "order", "bun
 _TYPE = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]{1,64})"')
 _TYPE_TEXT = r'"resourceType"\s*:\s*"(?P<guess>[A-Za-z]{1,64})"'
 _RESOURCE_TYPE = "resourceType"
+_SAMPLE = 64
+_PART = re.compile(r"[A-Za-z]\w*")
+_ODD = "odd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,34 +102,92 @@ def _only(table: pa.Table, name: str, value: object) -> pa.Table:
 def _take(
     con: duckdb.DuckDBPyConnection, group: pa.Table, *, wrapped: bool, kind: str | None
 ) -> pa.Table:
-    """Take the head and a type's fields out of lines; columns that are null throughout are left out."""
+    """Take the head and a type's fields out of lines; columns that are null throughout are left out.
+
+    Looking for what is not there takes as long as finding what is, and most of what a type may have
+    no line of a file has. So a sample says what to look for; a line in which the name of anything
+    else stands, too, is looked through for everything.
+    """
     known = fields_of(kind) if kind else None
-    names = list(dict.fromkeys([*HEAD, *(known.paths() if known else ())]))
-    paths = [f"$.resource.{name}" if wrapped else f"$.{name}" for name in names]
+    paths = {name: f"$.{name}" for name in (*HEAD, *(known.paths() if known else ()))}
     if wrapped:
-        names += [f"said.{name}" for name in SAID]
-        paths += [f"$.{name}" for name in SAID]
-    moments = set(known.moments()) - {*HEAD, *known.texts} if known else set()
-    columns = []
-    for n, name in enumerate(names, 1):
-        if name in moments:  # most are written in one of two ways; of those the text is let go of
-            columns.append(f'quick_instant(h[{n}]) AS "{name}{INSTANT}"')
-            text = f'CASE WHEN "{name}{INSTANT}" IS NULL THEN h[{n}] END'
-            columns.append(f'{text} AS "{name}"')
+        paths = {name: f"$.resource.{name}" for name in paths}
+        paths |= {f"said.{name}": f"$.{name}" for name in SAID}
+    if len(group) < _SAMPLE * 16:
+        return _extract_all(con, group, paths)
+    sample = group.take(pa.array(np.linspace(0, len(group) - 1, _SAMPLE).astype(np.int64)))
+    there = set(_extract_all(con, sample, paths).column_names)
+    seen = "\n".join(sample.column("text").to_pylist())
+    likely, signs = {}, set()
+    for name, path in paths.items():
+        sign = None
+        if name not in there:
+            sign = next((part for part in _PART.findall(path) if f'"{part}"' not in seen), None)
+        if sign is None:
+            likely[name] = path
         else:
-            columns.append(f'h[{n}] AS "{name}"')
-    con.register("line", group)
-    select = (
-        "SELECT place, strlen(text)::UINTEGER AS bytes, h IS NULL AS broken,"
-        f" {', '.join(columns)} FROM (SELECT place, text, {{}} AS h FROM line)"
-    )
-    asked = "json_extract_string(text, $paths)"
-    try:
-        told = con.sql(select.format(asked), params={"paths": paths}).to_arrow_table()
-    except duckdb.Error:  # some line is no JSON: TRY costs a third more
-        told = con.sql(select.format(f"TRY({asked})"), params={"paths": paths}).to_arrow_table()
-    con.unregister("line")
+            signs.add(sign)
+    told = _extract_likely(con, group, likely, signs)
+    odd = told.column(_ODD)
+    told = told.drop_columns([_ODD])
+    if pc.any(odd).as_py():
+        # By place: a query's rows come in any order.
+        places = told.column("place").filter(odd)
+        rest = _extract_all(con, group.filter(pc.is_in(group.column("place"), places)), paths)
+        told = pa.concat_tables([told.filter(pc.invert(odd)), rest], promote_options="default")
     return told.select([name for name in told.column_names if _is_there(told.column(name))])
+
+
+def _extract_all(
+    con: duckdb.DuckDBPyConnection, lines: pa.Table, paths: Mapping[str, str]
+) -> pa.Table:
+    """Take paths out of lines; columns that are null throughout are left out."""
+    told = _run(con, lines, f"{_HEAD_COLUMNS}, h", {"paths": list(paths.values())})
+    lists = told.column("h").combine_chunks()
+    told = told.drop_columns(["h"])
+    if not len(lists):
+        return told
+    if lists.null_count:  # of broken lines
+        values = [pc.list_element(lists, n) for n in range(len(paths))]
+    else:  # one list has all, row by row
+        flat, width = lists.flatten(), len(paths)
+        there = flat.is_valid().to_numpy(zero_copy_only=False).reshape(-1, width).any(axis=0)
+        every = [np.arange(n, len(flat), width) for n in range(width)]
+        values = [flat.take(pa.array(at)) if there[n] else None for n, at in enumerate(every)]
+    for name, column in zip(paths, values, strict=True):
+        if column is not None and column.null_count < len(column):
+            told = told.append_column(name, column)
+    return told
+
+
+def _extract_likely(
+    con: duckdb.DuckDBPyConnection, lines: pa.Table, paths: Mapping[str, str], signs: Collection[str]
+) -> pa.Table:
+    """Take paths out of lines, and say of each line whether any of `signs` is in it (`odd`)."""
+    columns = [f'h[{n}] AS "{name}"' for n, name in enumerate(paths, 1)]
+    values: dict[str, Any] = {"paths": list(paths.values())}
+    odd = "false"
+    if signs:  # a name may be written with escapes, too
+        odd = "contains(text, '\\u') OR regexp_matches(text, $signs)"
+        values["signs"] = f'"({"|".join(sorted(signs))})"'
+    return _run(con, lines, f"{_HEAD_COLUMNS}, {', '.join(columns)}, {odd} AS {_ODD}", values)
+
+
+_HEAD_COLUMNS = "place, strlen(text)::UINTEGER AS bytes, h IS NULL AS broken"
+
+
+def _run(
+    con: duckdb.DuckDBPyConnection, lines: pa.Table, columns: str, values: dict[str, Any]
+) -> pa.Table:
+    select = f"SELECT {columns} FROM (SELECT place, text, {{}} AS h FROM line)"
+    asked = "json_extract_string(text, $paths)"
+    con.register("line", lines)
+    try:
+        return con.sql(select.format(asked), params=values).to_arrow_table()
+    except duckdb.Error:  # some line is no JSON: TRY costs a third more
+        return con.sql(select.format(f"TRY({asked})"), params=values).to_arrow_table()
+    finally:
+        con.unregister("line")
 
 
 def _is_there(column: pa.ChunkedArray) -> bool:
@@ -155,5 +219,19 @@ def _sorted_out(
         if kind != guess:
             again = group.filter(pc.is_in(group.column("place"), rows.column("place")))
             rows = _only(_take(con, again, wrapped=wrapped, kind=kind), _RESOURCE_TYPE, kind)
-        wanted = {"place", *known.paths(), *(f"{name}{INSTANT}" for name in known.moments())}
-        yield kind, rows.select([name for name in rows.column_names if name in wanted])
+        wanted = {"place", *known.paths()}
+        rows = rows.select([name for name in rows.column_names if name in wanted])
+        yield kind, _with_instants(rows, known)
+
+
+def _with_instants(rows: pa.Table, fields: Fields) -> pa.Table:
+    """Read the times that are written in a usual way; of those the text is let go of."""
+    for name in fields.moments():
+        if name not in rows.column_names or name in fields.texts:
+            continue
+        texts = rows.column(name)
+        instants = read_instants(texts)
+        rows = rows.append_column(f"{name}{INSTANT}", instants)
+        if instants.null_count == texts.null_count:
+            rows = rows.drop_columns([name])
+    return rows

@@ -27,7 +27,7 @@ SQL = Path(__file__).resolve().parent / "projections"
 CONCEPT_TYPE = "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])"
 
 INSTANT = ".instant"
-"""Ends the name of a column of moments that were read already (`quick_instant` in macros.sql)."""
+"""Ends the name of a column of moments that were read already (instants.py)."""
 
 _KINDS = ("texts", "nested", "times", "periods", "quantities", "concepts")
 

@@ -17,14 +17,6 @@ CREATE MACRO fhir_instant(t, zone) AS CASE
     ELSE local_time(try_cast(t AS TIMESTAMP), zone)
 END;
 
--- The same of what is written in the two ways that most are, to the second; null for any other.
-CREATE MACRO quick_instant(t) AS CASE
-    WHEN NOT (t >= '17' AND t < '24') THEN NULL
-    WHEN strlen(t) = 25 AND t LIKE '____-__-__T__:__:______'
-    THEN make_timestamp(epoch_us(try_strptime(t, '%Y-%m-%dT%H:%M:%S%z')))
-    WHEN strlen(t) = 20 AND t LIKE '____-__-__T__:__:__Z' THEN try_strptime(t, '%Y-%m-%dT%H:%M:%SZ')
-END;
-
 -- The midnight that a date, month or year begins with, in no zone.
 CREATE MACRO first_midnight(t) AS CASE
     WHEN regexp_full_match(t, '(1[7-9]|2[0-3])[0-9]{2}(-[0-9]{2}){0,2}')
