@@ -237,8 +237,6 @@ def _build_whole(
     # In memory, and on disk what is over the limit: a file would be compressed and synced first.
     con = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(work)})
     try:
-        con.execute("SET TimeZone = 'UTC'")
-        con.execute("SET preserve_insertion_order = false")
         create_tables(con, conventions)
         fhir = [(file, zone.ndjson(file)) for file in files if file.kind in _FHIR]
         with ray_hands(workers, conventions) if workers is not None else nullcontext() as hands:

@@ -17,7 +17,8 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from tqdm import tqdm
 
 from ingest.archives import is_zip, unpack_zip
 from ingest.errors import InputError, LimitError, MappingError, StoreError, UsageError
+from ingest.parallel import cores
 from ingest.records import TORN, open_bytes, read_document
 
 __all__ = ["LandedFile", "RawZone", "discover", "kind_of", "require_timezone"]
@@ -214,7 +216,8 @@ class RawZone:
             raise MappingError(f"{mapping} maps a CSV, and the sources hold none")
         ids = {file.id for file in self._files}
         names = {file.name for file in self._files}
-        for source, path, name in tqdm(listed, "landing", unit="file", disable=not progress):
+        shown = tqdm(listed, "landing", unit="file", disable=not progress)
+        for (source, path, name), digested in zip(shown, self._digests(listed), strict=True):
             stat = path.stat()
             before = known.get(path)
             # A mapping stays with its source when that is given again without it.
@@ -223,8 +226,7 @@ class RawZone:
             if before and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
                 known[path] = replace(before, **use)
                 continue
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            digest = digested or _digest(path)
             if before and before.sha256 == digest:
                 known[path] = replace(before, modified_ns=stat.st_mtime_ns, **use)
                 continue
@@ -250,6 +252,14 @@ class RawZone:
         self._check_unchanged()
         self._save()
 
+    def _digests(self, listed: Sequence[tuple[Path, Path, str]]) -> Iterator[str | None]:
+        """Hash the files that are new, several at a time, in order; None of the others."""
+        known = {file.path for file in self._files}
+        with ThreadPoolExecutor(cores()) as pool:
+            yield from pool.map(
+                lambda path: None if path in known else _digest(path), [p for _, p, _ in listed]
+            )
+
     def mapping(self, label: str) -> Path:
         """Say where a mapping that files carry is kept."""
         return self.path / "mappings" / f"{label}.yaml"
@@ -273,8 +283,7 @@ class RawZone:
         if before and (before.size, before.modified_ns) == (stat.st_size, stat.st_mtime_ns):
             digest = before.sha256
         else:
-            with path.open("rb") as handle:
-                digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            digest = _digest(path)
         for member, place, _ in self._members(path, digest):
             if place is not None:
                 yield place, f"{name}/{member}"
@@ -335,15 +344,19 @@ class RawZone:
                 file.modified_ns,
             ):
                 continue
-            with where.open("rb") as handle:
-                if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
-                    raise InputError(f"{where} changed since it landed; ingest it again")
+            if _digest(where) != file.sha256:
+                raise InputError(f"{where} changed since it landed; ingest it again")
 
     def _save(self) -> None:
         rows = [{**vars(file), "path": str(file.path)} for file in self._files]
         partial = self.path / "manifest.partial"
         partial.write_text(json.dumps({"files": rows}, indent=1) + "\n", "utf-8")
         partial.replace(self.path / "manifest.json")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _free_id(digest: str, path: Path, taken: set[str]) -> str:

@@ -1,15 +1,23 @@
 """Do several things at a time, and stop all of them at the first failure."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["in_parallel"]
+__all__ = ["cores", "in_parallel"]
 
 _T = TypeVar("_T")
 _STOPPING_S = 5.0
+
+
+def cores() -> int:
+    """Say how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_parallel(

@@ -159,8 +159,6 @@ def _work(
     with tempfile.TemporaryDirectory(prefix="mw-work-") as place:
         config = {"threads": 1, "memory_limit": "1GiB", "temp_directory": str(Path(place))}
         with duckdb.connect(config=config) as con:
-            con.execute("SET TimeZone = 'UTC'")
-            con.execute("SET preserve_insertion_order = false")
             settled = Conventions.of_json(conventions)
             create_tables(con, settled)
             there = set(_tables(con))

@@ -178,8 +178,6 @@ class Surroundings:
     def _begin(self) -> None:
         self.con.close()
         self.con = duckdb.connect(config=self._settings)
-        self.con.execute("SET TimeZone = 'UTC'")
-        self.con.execute("SET preserve_insertion_order = false")
         create_tables(self.con, self.conventions)
         name_files(self.con, [file for file, _ in self.zone.fhir])
         self.index.attach(self.con)
