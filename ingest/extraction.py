@@ -51,8 +51,8 @@ class Taken:
     any line has; a row for each line."""
 
     fields: dict[str, pa.Table]
-    """By type: `place` and those of its fields that any line has: as text, times that are written in
-    a usual way as moments (`NAME.instant`)."""
+    """By type: `place` and those of its fields that any line has: as text, times that are written
+    in a usual way as moments (`NAME.instant`)."""
 
 
 def guess_type(line: bytes | pa.Buffer) -> str | None:
@@ -66,7 +66,7 @@ def guess_type(line: bytes | pa.Buffer) -> str | None:
 
 
 def take_fields(con: duckdb.DuckDBPyConnection, lines: pa.Table) -> Taken:
-    """Take the fields out of lines: `place`, `text`, `wrapped` and `guess`, null where there is none."""
+    """Take the fields out of lines: `place`, `text`, `wrapped`, and `guess` where there is one."""
     heads: list[pa.Table] = []
     fields: dict[str, list[pa.Table]] = {}
     for wrapped, guess, group in _grouped(lines):
@@ -102,7 +102,7 @@ def _only(table: pa.Table, name: str, value: object) -> pa.Table:
 def _take(
     con: duckdb.DuckDBPyConnection, group: pa.Table, *, wrapped: bool, kind: str | None
 ) -> pa.Table:
-    """Take the head and a type's fields out of lines; columns that are null throughout are left out.
+    """Take the head and a type's fields out of lines; columns without any value are left out.
 
     Looking for what is not there takes as long as finding what is, and most of what a type may have
     no line of a file has. So a sample says what to look for; a line in which the name of anything
@@ -161,7 +161,10 @@ def _extract_all(
 
 
 def _extract_likely(
-    con: duckdb.DuckDBPyConnection, lines: pa.Table, paths: Mapping[str, str], signs: Collection[str]
+    con: duckdb.DuckDBPyConnection,
+    lines: pa.Table,
+    paths: Mapping[str, str],
+    signs: Collection[str],
 ) -> pa.Table:
     """Take paths out of lines, and say of each line whether any of `signs` is in it (`odd`)."""
     columns = [f'h[{n}] AS "{name}"' for n, name in enumerate(paths, 1)]

@@ -32,6 +32,9 @@ class Extract:
     places: pa.Array | None = None
     """Which records of the batch are to be projected; None is all that are current."""
 
+    alone: bool = False
+    """There is no other, and its patients are projected with it."""
+
 
 class Extracts:
     """Hold the extracts of many batches, to be gone through any number of times.

@@ -4,13 +4,17 @@
     -- nested: component                JSON to look into, or null where it is none
     -- times: issued                    "issued.first", "issued.last": the moments that it allows;
                                         "issued" is null where it is not there
-    -- periods: effectivePeriod         "effectivePeriod.start.first" … and what macros.sql makes
+    -- dates: birthDate                 the same of a date that is in no zone
+    -- periods: effectivePeriod         "effectivePeriod.start.first" …, ".ended", ".began"
     -- quantities: dosage.dose          "dosage.dose.value", ".unit", ".comparator"
     -- concepts: code                   "code": STRUCT(code, display, parents), see ingest/codes.py
 
-A field is named by its path in the resource (`dosageInstruction[0].doseAndRate[0].doseQuantity`), and
-so is its column. All fields of a line are taken out at once (extraction.py), so that a line is parsed
-once, however many fields it has; a field that no line of a batch has costs nothing.
+A field is named by its path in the resource (`dosageInstruction[0].doseAndRate[0].doseQuantity`),
+and so is its column. All fields of a line are taken out at once (extraction.py), so that a line is
+parsed once, however many fields it has; a field that no line of a batch has costs nothing. What a
+projection needs only where some line has a field (one of several) stands between `-- if FIELD …`
+and `-- end if` (`-- unless FIELD …`: where none has): to plan SQL for what is not there takes most
+of the time of one patient's few records.
 """
 
 import re
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["CONCEPT_TYPE", "INSTANT", "SQL", "Fields", "fields_of"]
+__all__ = ["CONCEPT_TYPE", "INSTANT", "SQL", "Fields", "fields_of", "script_of"]
 
 SQL = Path(__file__).resolve().parent / "projections"
 """Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
@@ -29,10 +33,12 @@ CONCEPT_TYPE = "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])"
 INSTANT = ".instant"
 """Ends the name of a column of moments that were read already (instants.py)."""
 
-_KINDS = ("texts", "nested", "times", "periods", "quantities", "concepts")
+_KINDS = ("texts", "nested", "times", "dates", "periods", "quantities", "concepts")
 
 _LINE = re.compile(rf"^-- ({'|'.join(_KINDS)}): (.+)$", re.MULTILINE)
-_PATH = re.compile(r"\w+(\[\d+\])?(\.\w+(\[\d+\])?)*")
+_PLACE = r"(\[(\d+|#-1)\])?"  # [#-1] is the last
+_PATH = re.compile(rf"\w+{_PLACE}(\.\w+{_PLACE})*")
+_ONLY_IF = re.compile(r"^-- (if|unless) (.+)\n((?:.*\n)*?)-- end if\n", re.MULTILINE)
 
 _PERIOD = ("start", "end")
 _QUANTITY = ("value", "comparator", "unit", "system", "code")
@@ -45,6 +51,7 @@ class Fields:
     texts: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
     periods: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
     concepts: tuple[str, ...] = ()
@@ -56,8 +63,8 @@ class Fields:
                 [
                     *self.texts,
                     *self.nested,
-                    *self.times,
-                    *(f"{name}.{part}" for name in self.periods for part in _PERIOD),
+                    *self.moments(),
+                    *self.dates,
                     *(f"{name}.{part}" for name in self.quantities for part in _QUANTITY),
                     *self.concepts,
                 ]
@@ -89,10 +96,13 @@ class Fields:
                 hidden.append(f'"{path}"')
                 text = f"CASE WHEN {instant} IS NOT NULL THEN '' ELSE \"{path}\" END"
                 columns.append(f'{text} AS "{path}"')
+        for path in self.dates:
+            for which, end in (("start", "first"), ("end", "last")):
+                made = f"fhir_{which}(\"{path}\", 'UTC')" if path in here else "NULL::TIMESTAMP"
+                columns.append(f'{made} AS "{path}.{end}"')
         moments = self.moments()
-        for path in self.texts:
-            if path not in here and path not in moments:
-                columns.append(f'NULL::VARCHAR AS "{path}"')
+        missing = [p for p in self.texts if p not in here and p not in moments]
+        columns += [f'NULL::VARCHAR AS "{path}"' for path in missing]
         hidden += [f'"{path}"' for path in self.nested if path in here]
         for path in self.nested:
             made = f'CASE WHEN json_valid("{path}") THEN "{path}" END' if path in here else "NULL"
@@ -151,3 +161,14 @@ def fields_of(kind: str) -> Fields | None:
                 raise ValueError(f"{file.name}: a field is a path such as code.text; got {path!r}")
         stated[found[1]] = (*stated.get(found[1], ()), *paths)
     return Fields(**stated)
+
+
+def script_of(kind: str, here: Collection[str]) -> str:
+    """Give the SQL of a type's projection without what is only for fields that are not `here`."""
+    text = (SQL / f"{kind}.sql").read_text("utf-8")
+
+    def kept(found: re.Match[str]) -> str:
+        there = any(path in here for path in found[2].split())
+        return found[3] if there is (found[1] == "if") else ""
+
+    return _ONLY_IF.sub(kept, text)

@@ -38,9 +38,7 @@ __all__ = [
 PLACED = f"o.number * {FILE_STEP}::BIGINT + t.position AS place"
 """Of a table `t` joined with `landed` as `o`."""
 
-STATE = (
-    f"SELECT {PLACED}, status, detail, subject_key FROM outcome t JOIN landed o USING (file)"
-)
+STATE = f"SELECT {PLACED}, status, detail, subject_key FROM outcome t JOIN landed o USING (file)"
 EVENT = (
     f"SELECT {PLACED}, hash(code, display, parents, unit) AS name"
     " FROM projected t JOIN landed o USING (file)"

@@ -1,9 +1,9 @@
 """Read the instants that are written as most are, many at once; leave the others to macros.sql.
 
-FHIR writes an instant as `2024-03-01T08:30:00+01:00`, with `Z` for UTC, with or without fractions of
-a second. What is written with seconds, none or three digits of a fraction, and a zone, is read here in
-a few steps a column; whatever is not plainly that (a date alone, no zone, hour 24) is left to SQL,
-which says the same of these (a property test holds the two together).
+FHIR writes an instant as `2024-03-01T08:30:00+01:00`, with `Z` for UTC, with or without fractions
+of a second. What is written with seconds, none or three digits of a fraction, and a zone, is read
+here in a few steps a column; whatever is not plainly that (a date alone, no zone, hour 24) is left
+to SQL, which says the same of these (a property test holds the two together).
 """
 
 import numpy as np
@@ -46,7 +46,7 @@ def read_instants(texts: pa.ChunkedArray) -> pa.Array:
 
 
 def _read_form(letters: np.ndarray, form: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read texts of one form, [n l] bytes: microseconds since 1970 [n], and whether they hold [n]."""
+    """Read texts of one form, [n l] bytes: microseconds since 1970 [n], and which are right [n]."""
     good = np.ones(len(letters), bool)
     for at, sign in enumerate(form):
         if sign == "±":

@@ -2,27 +2,28 @@
 
 `project_records` reads the records once, batch by batch, and takes out of each line what must be
 known of all (`record`: id, version, subject; and what others refer to) and the fields that its
-type's projection asks for (extraction.py). When all are read, the newest of each resource is picked
-and references are resolved (references.py); then `projections/TYPE.sql` runs over the fields of each
-batch. It leaves
+type's projection asks for (extraction.py). When all are read, the newest of each resource is
+picked and references are resolved (references.py); then `projections/TYPE.sql` runs over the
+fields of each batch. It leaves
 
     projected   events, with the columns of PROJECTED_COLUMNS
     outcome     file, position, status, detail: what became of each record, one row each
     undated     file, position, type: records of which something was left out for want of a date
     imaging_study, patient_identifier   what images are joined by
 
-A projection is a SELECT over `resource`, which has the fields that its head names (fields.py) beside
-`place`, `status`, `updated`, `zone`, `subject_key`, `encounter_end` and what else `placed` has
-(resolved.sql). It gives `place`, columns of PROJECTED_COLUMNS by name, and `skip` with a reason where
-the record must not become an event.
+A projection is a SELECT over `resource`, which has the fields that its head names (fields.py)
+beside `place`, `status`, `updated`, `zone`, `subject_key`, `encounter_end` and what else `placed`
+has (resolved.sql). It gives `place`, columns of PROJECTED_COLUMNS by name, and `skip` with a reason
+where the record must not become an event.
 """
 
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +37,7 @@ from ingest.accounting import refuse_invalid
 from ingest.conventions import Conventions
 from ingest.extraction import HEAD, SAID, guess_type, take_fields
 from ingest.extracts import Extract, Extracts
-from ingest.fields import SQL, fields_of
+from ingest.fields import INSTANT, SQL, fields_of, script_of
 from ingest.landing import LandedFile
 from ingest.lines import FILE_STEP, Part, read_lines
 from ingest.notes import read_note
@@ -81,6 +82,9 @@ _SHAPES = {"quantity": _QUANTITY, "value": _VALUE}
 _ASKED = """place, type, key, scope, zone, status, updated, subject_key, modified, encounter_end,
     encounter_end_from, encounter_goes_on, drug"""
 """What resolving says of a record; all but its type is there for its projection."""
+
+_PATIENTS = -1
+"""The number of the extract of all patients."""
 
 _FORMS = {"DocumentReference": "content", "DiagnosticReport": "presentedForm"}
 """Where the text of what is written lies, in one form or several."""
@@ -191,22 +195,28 @@ def project_batches(
     """
     patients: list[pa.Table] = []
 
-    def others() -> Iterator[tuple[int, Extract]]:
+    def others(extracts: Iterable[Extract]) -> Iterator[tuple[int, Extract]]:
         for extract in extracts:
             fields = dict(extract.fields)
             if "Patient" in fields:
                 patients.append(fields.pop("Patient"))
-            yield extract.number, Extract(
-                number=extract.number, fields=fields, places=extract.places
-            )
+            yield extract.number, replace(extract, fields=fields)
 
-    for _ in hands.do(con, Piece.PROJECT, others()):
+    waiting = iter(extracts)
+    some = list(islice(waiting, 2))
+    alone = len(some) == 1 and some[0].places is None
+    if alone:  # one patient's upload is: it need not wait for a second round
+        pieces = iter([(some[0].number, replace(some[0], alone=True))])
+    else:
+        pieces = others(chain(some, waiting))
+    for _ in hands.do(con, Piece.PROJECT, pieces):
         pass
-    with con.cursor() as cursor:
+    if not alone:
         fields = {}
         if patients:
             fields["Patient"] = pa.concat_tables(patients, promote_options="default")
-        _project(cursor, Extract(number=-1, fields=fields), Conventions())
+        with con.cursor() as cursor:
+            _project(cursor, Extract(number=_PATIENTS, fields=fields), Conventions())
     refuse_invalid(con, parts)
 
 
@@ -314,7 +324,7 @@ def _types_in(head: pa.Table) -> set[str]:
 def _attach_forms(
     con: duckdb.DuckDBPyConnection, fields: Mapping[str, pa.Table]
 ) -> tuple[str, ...]:
-    """Make the view `attached` (place, type, forms) of what documents and reports are written in."""
+    """Make the view `attached` (place, type, forms) of what documents and reports have to read."""
     selects, names = [], []
     for kind, column in _FORMS.items():
         if kind in fields and column in fields[kind].column_names:
@@ -322,7 +332,7 @@ def _attach_forms(
             con.register(names[-1], fields[kind].select(["place", column]))
             selects.append(
                 f"SELECT place, '{kind}' AS type, CASE WHEN json_valid(\"{column}\")"
-                f" THEN \"{column}\" END AS forms FROM forms_{kind}"
+                f' THEN "{column}" END AS forms FROM forms_{kind}'
             )
     nothing = "SELECT NULL::BIGINT AS place, NULL::VARCHAR AS type, NULL::VARCHAR AS forms LIMIT 0"
     made = " UNION ALL ".join(selects) or nothing
@@ -330,19 +340,18 @@ def _attach_forms(
     return tuple(names)
 
 
-def _project(
-    con: duckdb.DuckDBPyConnection, extract: Extract, conventions: Conventions
-) -> None:
+def _project(con: duckdb.DuckDBPyConnection, extract: Extract, conventions: Conventions) -> None:
     """Project what is current of an extract, and account for all records of its batch.
 
-    The extract of all patients has the number -1; their records are accounted for with it.
+    Patients are accounted for with the extract that holds all of them.
     """
     columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
     con.execute(f"CREATE OR REPLACE TEMP TABLE candidate (place BIGINT, {columns}, skip VARCHAR)")
     con.execute("ALTER TABLE candidate DROP COLUMN file")
     con.execute("ALTER TABLE candidate DROP COLUMN position")
     which = f"batch = {extract.number} AND type <> 'Patient'"
-    which = which if extract.number >= 0 else "type = 'Patient'"
+    which = "type = 'Patient'" if extract.number == _PATIENTS else which
+    which = "true" if extract.alone else which
     if extract.places is not None:
         con.register("these", pa.table({"place": extract.places}))
         which += " AND place IN (SELECT place FROM these)"
@@ -396,7 +405,7 @@ def _project_type(
     con.register("taken", table)
     made = fields.select(set(table.column_names), source="taken")
     con.execute(f"CREATE OR REPLACE TEMP VIEW resource AS {made}")
-    sql = (SQL / f"{kind}.sql").read_text("utf-8")
+    sql = script_of(kind, {name.removesuffix(INSTANT) for name in table.column_names})
     if "FROM medicated" in sql:
         run_script(con, "medicated")
     used = {name: text for name, text in _SHAPES.items() if f"${name}" in sql}

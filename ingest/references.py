@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from ingest.codes import DIED
 from ingest.fields import SQL
+from ingest.lines import FILE_STEP
 
 __all__ = ["resolve", "run_script"]
 
@@ -33,8 +34,7 @@ _NEEDS = re.compile(r"^-- needs: (.*)$", re.MULTILINE)
 def resolve(con: duckdb.DuckDBPyConnection) -> None:
     """Build the tables that the projections read, from `current` (the newest of each resource)."""
     rows = con.execute(
-        "SELECT DISTINCT type FROM current UNION ALL"
-        " SELECT 'contained' WHERE EXISTS (FROM holder)"
+        "SELECT DISTINCT type FROM current UNION ALL SELECT 'contained' WHERE EXISTS (FROM holder)"
     ).fetchall()
     present = {kind for (kind,) in rows}
     run_script(con, "references", present=present)
@@ -68,14 +68,23 @@ def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
     Follows `link` of type replaced-by and replaces; chains are followed to their end, and a ring
     (an error in the data) comes together at its first key.
     """
+    con.execute("CREATE TABLE merged (key VARCHAR, subject_key VARCHAR)")
+    linked = "SELECT place FROM kept WHERE contains(json, '\"link\"') OR contains(json, '\\u')"
+    if not con.execute(f"{linked} LIMIT 1").fetchall():
+        return
     rows = con.execute(
-        """
-        SELECT DISTINCT key, link.type, ref_key(scope, key, link.other.reference) AS other FROM (
-            SELECT coalesce(c.scope, l.scope) AS scope, c.key AS key, unnest(from_json(k.json -> '$.link',
-                '[{"type": "VARCHAR", "other": {"reference": "VARCHAR"}}]')) AS link
-            FROM current c JOIN kept k USING (place) JOIN landed l ON l.number = c.place // 1099511627776
+        f"""
+        WITH linked AS (
+            SELECT coalesce(c.scope, l.scope) AS scope, c.key AS key, unnest(from_json(
+                k.json -> '$.link', '[{{"type": "VARCHAR", "other": {{"reference": "VARCHAR"}}}}]'
+            )) AS link
+            FROM current c JOIN kept k USING (place)
+            JOIN landed l ON l.number = c.place // {FILE_STEP}
             WHERE c.type = 'Patient'
-        ) WHERE link.type IN ('replaced-by', 'replaces') AND other LIKE 'Patient/%' AND other <> key
+        )
+        SELECT DISTINCT key, link.type, ref_key(scope, key, link.other.reference) AS other
+        FROM linked
+        WHERE link.type IN ('replaced-by', 'replaces') AND other LIKE 'Patient/%' AND other <> key
         ORDER BY ALL
         """
     ).fetchall()
@@ -94,7 +103,6 @@ def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
             seen.append(last)
         if last != key:
             merged.append((key, last))
-    con.execute("CREATE TABLE merged (key VARCHAR, subject_key VARCHAR)")
     table = pa.table(
         {
             "key": pa.array([key for key, _ in merged], pa.string()),

@@ -76,9 +76,7 @@ class RayHands:
         while at_work:
             yield self._gather(con, at_work)
 
-    def _gather(
-        self, con: duckdb.DuckDBPyConnection, at_work: dict[Any, int]
-    ) -> tuple[int, Any]:
+    def _gather(self, con: duckdb.DuckDBPyConnection, at_work: dict[Any, int]) -> tuple[int, Any]:
         [done], _ = self._ray.wait(list(at_work), num_returns=1)
         number = at_work.pop(done)
         told, tables = self._ray.get(done)

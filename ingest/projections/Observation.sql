@@ -11,20 +11,19 @@
 -- that it was looked for in vain is not a measurement.
 --
 -- texts: valueString valueBoolean valueInteger valueTime valueDateTime dataAbsentReason
--- nested: component valueRange valueRatio valueSampledData valuePeriod effectiveTiming.event
--- times: effectiveDateTime effectiveInstant effectivePeriod.start effectivePeriod.end issued meta.lastUpdated
+-- nested: component valueRange valueRatio valueSampledData valuePeriod
+-- times: effectiveDateTime effectiveInstant effectiveTiming.event[0] effectiveTiming.event[#-1] effectivePeriod.start effectivePeriod.end issued meta.lastUpdated
 -- quantities: valueQuantity
 -- concepts: code valueCodeableConcept
 WITH pointed AS (
     SELECT
         *,
-        from_json("effectiveTiming.event", '["VARCHAR"]') AS events,
         CASE WHEN "effectiveDateTime" IS NOT NULL THEN "effectiveDateTime.last"
              WHEN "effectiveInstant" IS NOT NULL THEN "effectiveInstant.last"
-             WHEN events IS NOT NULL THEN fhir_end(events[-1], zone) END AS point,
+             ELSE "effectiveTiming.event[#-1].last" END AS point,
         CASE WHEN "effectiveDateTime" IS NOT NULL THEN "effectiveDateTime.first"
              WHEN "effectiveInstant" IS NOT NULL THEN "effectiveInstant.first"
-             WHEN events IS NOT NULL THEN fhir_start(events[-1], zone) END AS point_from
+             ELSE "effectiveTiming.event[#-1].first" END AS point_from
     FROM resource
 ),
 dated AS (
@@ -42,11 +41,11 @@ timed AS (
     SELECT
         * EXCLUDE (status),
         coalesce(
-            CASE WHEN events IS NOT NULL THEN fhir_end(events[1], zone) END, point,
+            "effectiveTiming.event[0].last", point,
             least("effectivePeriod.start.last", "effectivePeriod.end.last"), "effectivePeriod.end.last"
         ) AS started,
         coalesce(
-            CASE WHEN events IS NOT NULL THEN fhir_start(events[1], zone) END, point_from,
+            "effectiveTiming.event[0].first", point_from,
             least("effectivePeriod.start.first", "effectivePeriod.end.first")
         ) AS started_from,
         CASE WHEN changed_some_time
@@ -68,6 +67,7 @@ part AS (
         "valueRange" AS range, "valueRatio" AS ratio, "valueSampledData" AS samples, "valuePeriod" AS period,
         "dataAbsentReason" AS reason
     FROM timed
+-- if component
     UNION ALL
     SELECT
         place, subject_key, time, time_from, started, started_from, void, false,
@@ -79,8 +79,9 @@ part AS (
     FROM (
         SELECT *, unnest(from_json("component", '[' || $value || ']')) AS p FROM timed WHERE "component" IS NOT NULL
     )
+-- end if
 ),
--- Few have any of these.
+-- if component valueRange valueRatio valueSampledData valuePeriod
 opened AS (
     SELECT
         *,
@@ -93,6 +94,37 @@ opened AS (
         CASE WHEN period IS NOT NULL THEN from_json(period, '{"start": "VARCHAR", "end": "VARCHAR"}') END AS span
     FROM part
 ),
+told AS (
+    SELECT
+        * EXCLUDE (g, o, w, span),
+        coalesce(
+            CASE WHEN g IS NOT NULL THEN coalesce(
+                CASE WHEN coalesce(quantity_unit(g.low), '') = coalesce(quantity_unit(g.high), quantity_unit(g.low), '')
+                    THEN (g.low.value + g.high.value) / 2 END,
+                g.low.value, g.high.value) END,
+            CASE WHEN o IS NOT NULL THEN o.numerator.value / nullif(o.denominator.value, 0) END,
+            CASE WHEN w IS NOT NULL THEN coalesce(w.origin.value, 0) + coalesce(w.factor, 1) * list_avg(
+                list_transform(string_split(w.data, ' '), lambda x: try_cast(x AS DOUBLE))) END
+        ) AS composed,
+        coalesce(
+            CASE WHEN g IS NOT NULL THEN coalesce(quantity_unit(g.low), quantity_unit(g.high)) END,
+            CASE WHEN o IS NOT NULL
+                 THEN quantity_unit(o.numerator) || coalesce('/' || quantity_unit(o.denominator), '') END,
+            CASE WHEN w IS NOT NULL THEN quantity_unit(w.origin) END
+        ) AS composed_unit,
+        CASE WHEN g IS NOT NULL THEN concat(g.low.value, '..', g.high.value) END AS bounds,
+        CASE WHEN o.numerator.value IS NOT NULL THEN concat(o.numerator.value, ':', o.denominator.value) END AS quotient,
+        CASE WHEN span.start IS NOT NULL OR span."end" IS NOT NULL THEN concat(span.start, '/', span."end") END AS days
+    FROM opened
+),
+-- end if
+-- unless component valueRange valueRatio valueSampledData valuePeriod
+told AS (
+    SELECT *, NULL::DOUBLE AS composed, NULL::VARCHAR AS composed_unit, NULL::VARCHAR AS bounds,
+        NULL::VARCHAR AS quotient, NULL::VARCHAR AS days
+    FROM part
+),
+-- end if
 valued AS (
     SELECT
         *,
@@ -100,26 +132,15 @@ valued AS (
             quantity,
             integer,
             yes::INT,
-            CASE WHEN g IS NOT NULL THEN coalesce(
-                CASE WHEN coalesce(quantity_unit(g.low), '') = coalesce(quantity_unit(g.high), quantity_unit(g.low), '')
-                    THEN (g.low.value + g.high.value) / 2 END,
-                g.low.value, g.high.value) END,
-            CASE WHEN o IS NOT NULL THEN o.numerator.value / nullif(o.denominator.value, 0) END,
-            CASE WHEN w IS NOT NULL THEN coalesce(w.origin.value, 0) + coalesce(w.factor, 1) * list_avg(
-                list_transform(string_split(w.data, ' '), lambda x: try_cast(x AS DOUBLE))) END,
+            composed,
             CASE WHEN said IS NOT NULL THEN try_cast(regexp_extract(
                 trim(said), '^((<=|>=|<|>) *)?([-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?)$', 3) AS DOUBLE) END
         ) AS number,
         coalesce(
-            comparator,
-            CASE WHEN g IS NOT NULL AND number IS NOT NULL
-                THEN concat(g.low.value, '..', g.high.value) END,
-            CASE WHEN o.numerator.value IS NOT NULL THEN concat(o.numerator.value, ':', o.denominator.value) END,
-            said, date, hour, samples,
-            CASE WHEN span.start IS NOT NULL OR span."end" IS NOT NULL THEN concat(span.start, '/', span."end") END
+            comparator, CASE WHEN number IS NOT NULL THEN bounds END, quotient, said, date, hour, samples, days
         ) AS words,
         reason IS NOT NULL AND number IS NULL AND words IS NULL AND answer.code IS NULL AS absent
-    FROM opened
+    FROM told
 )
 SELECT
     place, subject_key, time, time_from,
@@ -128,13 +149,7 @@ SELECT
          ELSE c.code END AS code,
     finite(number) AS numeric_value,
     nullif(trim(words), '') AS text_value,
-    CASE WHEN number IS NOT NULL THEN coalesce(
-        unit,
-        CASE WHEN g IS NOT NULL THEN coalesce(quantity_unit(g.low), quantity_unit(g.high)) END,
-        CASE WHEN o IS NOT NULL
-             THEN quantity_unit(o.numerator) || coalesce('/' || quantity_unit(o.denominator), '') END,
-        CASE WHEN w IS NOT NULL THEN quantity_unit(w.origin) END
-    ) END AS unit,
+    CASE WHEN number IS NOT NULL THEN coalesce(unit, composed_unit) END AS unit,
     CASE WHEN answer.display IS NULL THEN coalesce(c.display, '') ELSE concat_ws(': ', c.display, answer.display) END
         AS display,
     CASE WHEN answer.code IS NOT NULL THEN list_concat([c.code, answer.code], list_concat(c.parents, answer.parents))

@@ -10,8 +10,9 @@
 -- `deceasedBoolean` says nothing of when: the last encounter that ended in death does, if any.
 -- A death is known when it happens, so both clocks agree.
 --
--- texts: gender birthDate deceasedDateTime deceasedBoolean
+-- texts: gender deceasedDateTime deceasedBoolean
 -- times: deceasedDateTime
+-- dates: birthDate
 WITH ranked AS (
     SELECT *, key = subject_key AS stays FROM resource
 ),
@@ -21,10 +22,12 @@ gender AS (
     QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY stays DESC, key) = 1
 ),
 birth AS (
-    SELECT *, "birthDate" AS date FROM ranked
-    WHERE fhir_end("birthDate", 'UTC') IS NOT NULL
+    SELECT * FROM ranked
+    WHERE "birthDate.last" IS NOT NULL
     QUALIFY row_number() OVER (PARTITION BY subject_key ORDER BY stays DESC, key) = 1
-),
+)
+-- if deceasedDateTime deceasedBoolean
+,
 death AS (
     SELECT *, "deceasedDateTime" AS date FROM ranked
     WHERE "deceasedDateTime.last" IS NOT NULL OR "deceasedBoolean" = 'true'
@@ -39,6 +42,7 @@ last_stay AS (
     WHERE d.date IS NULL OR starts_with(e.end_as_written, d.date)
     GROUP BY ALL
 )
+-- end if
 SELECT
     place, subject_key,
     'GENDER//' || CASE word WHEN 'MALE' THEN 'M' WHEN 'FEMALE' THEN 'F' WHEN 'OTHER' THEN 'O' ELSE 'U' END AS code,
@@ -47,13 +51,14 @@ FROM gender
 UNION ALL
 SELECT
     place, subject_key, 'MEDS_BIRTH',
-    date_trunc('day', fhir_end(date, 'UTC')), date_trunc('day', fhir_start(date, 'UTC')), 'Birth'
+    date_trunc('day', "birthDate.last"), date_trunc('day', "birthDate.first"), 'Birth'
 FROM birth
+-- if deceasedDateTime deceasedBoolean
 UNION ALL
 SELECT
     place, subject_key, 'MEDS_DEATH',
-    CASE WHEN length(date) > 10 THEN fhir_instant(date, zone)
-         ELSE coalesce(s."end", fhir_end(date, zone)) END,
-    CASE WHEN s."end" IS NULL THEN fhir_start(date, zone) ELSE s.end_from END,
+    CASE WHEN length(date) > 10 THEN "deceasedDateTime.last" ELSE coalesce(s."end", "deceasedDateTime.last") END,
+    CASE WHEN s."end" IS NULL THEN "deceasedDateTime.first" ELSE s.end_from END,
     'Death'
 FROM death LEFT JOIN last_stay s USING (subject_key)
+-- end if
