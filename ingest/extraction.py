@@ -6,7 +6,7 @@ is taken out, and the few lines that turn out to be of another type are parsed a
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.fields import INSTANT, Fields, fields_of
+from ingest.fields import INSTANT, fields_of
 from ingest.instants import read_instants
 
-__all__ = ["HEAD", "SAID", "Taken", "guess_type", "take_fields"]
+__all__ = ["HEAD", "SAID", "UPDATED", "Taken", "guess_type", "take_fields"]
 
 HEAD = (
     *("resourceType", "id", "meta.lastUpdated", "meta.versionId", "status"),
@@ -30,6 +30,9 @@ HEAD = (
     *("subject[0].reference", "context[0].reference", "medication.reference.reference"),  # R5
 )
 """What is needed of every resource, whatever its type."""
+
+UPDATED = "meta.lastUpdated"
+"""Of the head what is a time; its moment stands beside it as `meta.lastUpdated.instant`."""
 
 SAID = ("fullUrl", "method", "url", "modified", "problem", "skip", "order", "bundle")
 """What a wrapped line says of its resource (records.py)."""
@@ -200,6 +203,7 @@ def _is_there(column: pa.ChunkedArray) -> bool:
 def _head_of(told: pa.Table, *, wrapped: bool) -> pa.Table:
     names = {"place", "bytes", "broken", *HEAD, *(f"said.{name}" for name in SAID)}
     head = told.select([name for name in told.column_names if name in names])
+    head = _with_instants(head, [UPDATED])
     return head.append_column("wrapped", pa.repeat(wrapped, len(head)))
 
 
@@ -224,13 +228,13 @@ def _sorted_out(
             rows = _only(_take(con, again, wrapped=wrapped, kind=kind), _RESOURCE_TYPE, kind)
         wanted = {"place", *known.paths()}
         rows = rows.select([name for name in rows.column_names if name in wanted])
-        yield kind, _with_instants(rows, known)
+        yield kind, _with_instants(rows, [n for n in known.moments() if n not in known.texts])
 
 
-def _with_instants(rows: pa.Table, fields: Fields) -> pa.Table:
+def _with_instants(rows: pa.Table, moments: Iterable[str]) -> pa.Table:
     """Read the times that are written in a usual way; of those the text is let go of."""
-    for name in fields.moments():
-        if name not in rows.column_names or name in fields.texts:
+    for name in moments:
+        if name not in rows.column_names:
             continue
         texts = rows.column(name)
         instants = read_instants(texts)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["CONCEPT_TYPE", "INSTANT", "SQL", "Fields", "fields_of", "script_of"]
+__all__ = ["CONCEPT_TYPE", "INSTANT", "SQL", "Fields", "fields_of", "only_with", "script_of"]
 
 SQL = Path(__file__).resolve().parent / "projections"
 """Where the SQL is: TYPE.sql for each projection, and lower-case files for what is around them."""
@@ -165,10 +165,18 @@ def fields_of(kind: str) -> Fields | None:
 
 def script_of(kind: str, here: Collection[str]) -> str:
     """Give the SQL of a type's projection without what is only for fields that are not `here`."""
-    text = (SQL / f"{kind}.sql").read_text("utf-8")
+    return only_with((SQL / f"{kind}.sql").read_text("utf-8"), here)
+
+
+def only_with(text: str, here: Collection[str]) -> str:
+    r"""Leave out of SQL what stands between `-- if NAME …` and `-- end if`, unless one is `here`.
+
+    >>> only_with("1\n-- if a b\n2\n-- end if\n-- unless a b\n3\n-- end if\n", {"b"})
+    '1\n2\n'
+    """
 
     def kept(found: re.Match[str]) -> str:
-        there = any(path in here for path in found[2].split())
+        there = any(name in here for name in found[2].split())
         return found[3] if there is (found[1] == "if") else ""
 
     return _ONLY_IF.sub(kept, text)

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from ingest.accounting import refuse_invalid
 from ingest.conventions import Conventions
-from ingest.extraction import HEAD, SAID, guess_type, take_fields
+from ingest.extraction import HEAD, SAID, UPDATED, guess_type, take_fields
 from ingest.extracts import Extract, Extracts
 from ingest.fields import INSTANT, SQL, fields_of, script_of
 from ingest.landing import LandedFile
@@ -98,7 +98,7 @@ def create_tables(con: duckdb.DuckDBPyConnection, conventions: Conventions | Non
     con.execute("SET checkpoint_threshold = '1TB'")
     columns = ", ".join(f"{name} {kind}" for name, kind in PROJECTED_COLUMNS.items())
     con.execute(f"CREATE TABLE projected ({columns})")
-    run_script(con, "tables")
+    con.execute((SQL / "tables.sql").read_text("utf-8"))
     (conventions or Conventions()).register(con)
     con.create_function(
         "read_note",
@@ -108,7 +108,7 @@ def create_tables(con: duckdb.DuckDBPyConnection, conventions: Conventions | Non
         type="arrow",
         null_handling="special",
     )
-    run_script(con, "macros")
+    con.execute((SQL / "macros.sql").read_text("utf-8"))
 
 
 def name_files(con: duckdb.DuckDBPyConnection, files: Sequence[LandedFile]) -> None:
@@ -179,7 +179,9 @@ def read_heads(
 
 def choose_newest(con: duckdb.DuckDBPyConnection) -> None:
     """Pick the newest of each resource that was read, and resolve references."""
-    run_script(con, "choose")
+    run_script(con, "rivals")
+    met = con.execute("FROM rival LIMIT 1").fetchall()
+    run_script(con, "choose", present={"rivals"} if met else set())
     resolve(con)
 
 
@@ -292,9 +294,10 @@ def _read(
     taken = take_fields(con, lines)
     head = taken.head
     here = set(head.column_names)
+    kinds = dict.fromkeys((*HEAD, *(f"said.{name}" for name in SAID)), "VARCHAR")
+    kinds[f"{UPDATED}{INSTANT}"] = "TIMESTAMP"
     columns = [
-        f'"{name}"' if name in here else f'NULL::VARCHAR AS "{name}"'
-        for name in (*HEAD, *(f"said.{name}" for name in SAID))
+        f'"{name}"' if name in here else f'NULL::{kind} AS "{name}"' for name, kind in kinds.items()
     ]
     con.register("line", lines)
     con.register("taken_head", head)
@@ -302,8 +305,11 @@ def _read(
         "CREATE OR REPLACE TEMP VIEW head AS SELECT place, bytes, wrapped, broken,"
         f" {', '.join(columns)} FROM taken_head"
     )
-    present = _types_in(head)
-    present |= {"contained"} & here | ({"wrapped"} if "said.fullUrl" in here else set())
+    present = _types_in(head) | here
+    present |= {"wrapped"} if "said.fullUrl" in here else set()
+    present |= {"deletion"} if "said.method" in here else set()
+    if "id" not in here or head.column("id").null_count:
+        present.add("nameless")
     forms = _attach_forms(con, taken.fields)
     run_script(con, "read", present=present, batch=number)
     if traced:

@@ -23,7 +23,7 @@ import duckdb
 import pyarrow as pa
 
 from ingest.codes import DIED
-from ingest.fields import SQL
+from ingest.fields import SQL, only_with
 from ingest.lines import FILE_STEP
 
 __all__ = ["resolve", "run_script"]
@@ -35,6 +35,8 @@ def resolve(con: duckdb.DuckDBPyConnection) -> None:
     """Build the tables that the projections read, from `current` (the newest of each resource)."""
     rows = con.execute(
         "SELECT DISTINCT type FROM current UNION ALL SELECT 'contained' WHERE EXISTS (FROM holder)"
+        " UNION ALL SELECT 'cited' WHERE EXISTS (FROM cited WHERE scope IS NOT NULL)"
+        " OR EXISTS (FROM cited_reference)"
     ).fetchall()
     present = {kind for (kind,) in rows}
     run_script(con, "references", present=present)
@@ -53,10 +55,14 @@ def run_script(
 ) -> None:
     """Run a script's statements one by one, each with the parameters that it names.
 
-    A statement that says `-- needs: TYPE …` is left out where none of these types is `present`:
-    of one patient's few records, planning what finds nothing would take most of the time.
+    A statement that says `-- needs: TYPE …` is left out where none of these types is `present`,
+    and so is what stands between `-- if` and `-- end if`: of one patient's few records, planning
+    what finds nothing would take most of the time.
     """
-    for statement in (SQL / f"{name}.sql").read_text("utf-8").split(";\n"):
+    text = (SQL / f"{name}.sql").read_text("utf-8")
+    if present is not None:
+        text = only_with(text, present)
+    for statement in text.split(";\n"):
         needs = _NEEDS.search(statement)
         if present is None or needs is None or not set(needs[1].split()).isdisjoint(present):
             con.execute(statement, {k: v for k, v in values.items() if f"${k}" in statement})

@@ -2,17 +2,8 @@
 --
 -- Newest by `meta.lastUpdated`, then by `versionId` as a number, then what landed last. A deletion
 -- without a time is as new as the newest that landed before it. Most resources come once, and only
--- those that do not are ranked: found by a hash first, which takes little room, then by their names.
-CREATE TABLE rival AS
-WITH same AS (
-    SELECT hash(type, id) AS name FROM record
-    WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL
-    GROUP BY ALL HAVING count(*) > 1 OR bool_or(deletion)
-)
-SELECT type, id FROM record SEMI JOIN same ON same.name = hash(record.type, record.id)
-WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL
-GROUP BY ALL HAVING count(*) > 1 OR bool_or(deletion);
-
+-- those that do not (`rival`) are ranked.
+-- needs: rivals
 CREATE TABLE choice AS
 WITH dated AS (
     SELECT place, seq, deletion, type, id,
@@ -40,10 +31,13 @@ FROM record r JOIN landed l ON l.number = r.place // 1099511627776
 WHERE problem IS NOT NULL OR skip IS NOT NULL;
 
 CREATE TABLE beaten AS
+-- if rivals
 SELECT place, CASE WHEN deletion OR gone THEN 'deleted' ELSE 'superseded' END AS status
 FROM choice WHERE deletion OR gone OR rank > 1
-UNION ALL  -- a deletion that does not say of what
-SELECT place, 'deleted' FROM record
+UNION ALL
+-- end if
+-- A deletion that does not say of what.
+SELECT place, 'deleted' AS status FROM record
 WHERE deletion AND problem IS NULL AND skip IS NULL AND (type IS NULL OR id IS NULL);
 
 INSERT INTO outcome BY NAME
@@ -57,6 +51,7 @@ WHERE problem IS NULL AND skip IS NULL AND type IS NOT NULL AND id IS NOT NULL;
 
 DROP TABLE linked_url;
 
+-- needs: rivals
 DROP TABLE choice;
 
 DROP TABLE rival;

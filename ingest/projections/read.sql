@@ -25,10 +25,16 @@ WITH told AS (
         h.*,
         l.zone,
         coalesce("said.bundle", l.scope) AS scope,
-        "said.method" = 'DELETE' AS deletes,
-        CASE WHEN deletes
+-- if deletion
+        coalesce("said.method" = 'DELETE', false) AS deletion,
+        CASE WHEN deletion
              THEN regexp_extract("said.url", '([A-Z][A-Za-z]+)/([^/?#|]+)(/_history/[^/]*)?$', ['type', 'id'])
         END AS gone,
+-- end if
+-- unless deletion
+        false AS deletion,
+        NULL::STRUCT(type VARCHAR, id VARCHAR) AS gone,
+-- end if
         coalesce(
             "subject.reference", "patient.reference", "subject[0].reference",
             'Patient?identifier=' || coalesce("subject.identifier.system" || '|', '') || "subject.identifier.value",
@@ -46,8 +52,9 @@ named AS (
         t.*,
         is_plain(subject_ref) AS subject_plain,
         is_plain(encounter_ref) AS encounter_plain,
-        CASE WHEN deletes THEN nullif(gone.type, '') ELSE "resourceType" END AS type,
-        CASE WHEN deletes THEN nullif(gone.id, '') ELSE coalesce(
+        CASE WHEN deletion THEN nullif(gone.type, '') ELSE "resourceType" END AS type,
+-- if nameless
+        CASE WHEN deletion THEN nullif(gone.id, '') ELSE coalesce(
             t.id,
             nullif(regexp_extract("said.fullUrl", '^urn:(uuid|oid):(.+)$', 2), '')
                 || CASE WHEN local_urn("said.fullUrl") THEN '@' || scope ELSE '' END,
@@ -56,6 +63,10 @@ named AS (
                 regexp_extract_all(w.json, '"(urn:uuid:[^"]*)"', 1), lambda u: local_urn(u))) > 0
                 THEN '@' || scope ELSE '' END
         ) END AS own_id
+-- end if
+-- unless nameless
+        t.id AS own_id
+-- end if
     FROM told t LEFT JOIN whole w USING (place)
 )
 SELECT
@@ -69,9 +80,13 @@ SELECT
     own_id AS id,
     type || '/' || own_id AS key,
     "said.fullUrl" AS full_url,
-    coalesce(deletes, false) AS deletion,
-    CASE WHEN coalesce("said.modified", "meta.lastUpdated") IS NOT NULL
-         THEN coalesce(fhir_end("said.modified", zone), fhir_end("meta.lastUpdated", zone)) END AS updated,
+    deletion,
+-- if said.modified meta.lastUpdated
+    coalesce(fhir_end("said.modified", zone), "meta.lastUpdated.instant", fhir_end("meta.lastUpdated", zone)) AS updated,
+-- end if
+-- unless said.modified meta.lastUpdated
+    "meta.lastUpdated.instant" AS updated,
+-- end if
     try_cast("meta.versionId" AS BIGINT) AS version,
     coalesce("status", '') AS status,
     subject_ref, encounter_ref, drug_ref, subject_plain, encounter_plain,
@@ -82,7 +97,7 @@ SELECT
     "contained" AS contained,
     CASE WHEN broken THEN 'not JSON'
          WHEN "said.problem" IS NOT NULL THEN "said.problem"
-         WHEN "said.skip" IS NOT NULL OR deletes THEN NULL
+         WHEN "said.skip" IS NOT NULL OR deletion THEN NULL
          WHEN type = 'Bundle' THEN 'a Bundle that could not be unpacked'
          WHEN type IS NULL OR NOT regexp_full_match(type, '[A-Z][A-Za-z]{2,40}')
          THEN 'not a FHIR resource: no resourceType' END AS problem,

@@ -22,8 +22,10 @@ FROM cited GROUP BY token;
 
 DROP TABLE cited;
 
+-- needs: cited
 INSERT INTO cited_reference SELECT scope, ref FROM spoken_of WHERE scope IS NOT NULL;
 
+-- needs: cited
 INSERT INTO reference
 WITH cited AS (
     SELECT DISTINCT scope, ref,
