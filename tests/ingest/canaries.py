@@ -113,6 +113,22 @@ CANARIES = {
         record("Condition", code=CODE, onsetDateTime=MARCH, recordedDate=JUNE),
         two_clocks=True,
     ),
+    "DetectedIssue": canary(
+        "ISSUE//SNOMED//CANARY",
+        record("DetectedIssue", status="final", code=CODE, identifiedPeriod=SPAN),
+        two_clocks=True,
+    ),
+    "DeviceUseStatement": canary(
+        "DEVICE//TEXT//CANARY",
+        record(
+            "DeviceUseStatement",
+            status="completed",
+            device={"display": "canary"},
+            timingDateTime=MARCH,
+            recordedOn=JUNE,
+        ),
+        two_clocks=True,
+    ),
     "DiagnosticReport": canary(
         "REPORT//SNOMED//CANARY",
         record(
@@ -141,6 +157,11 @@ CANARIES = {
         },
         without=[SECOND_STAY],
         two_clocks=True,
+    ),
+    "EpisodeOfCare": canary(
+        "EPISODE_END//SNOMED//CANARY",
+        record("EpisodeOfCare", status="finished", type=[CODE], period={"end": JUNE}),
+        two_clocks=False,
     ),
     "FamilyMemberHistory": canary(
         "FAMILY//SNOMED//CANARY",
@@ -232,6 +253,17 @@ CANARIES = {
         "STATED//SNOMED//CANARY",
         record("MedicationStatement", **DRUG, effectiveDateTime=MARCH, dateAsserted=JUNE),
         two_clocks=True,
+    ),
+    "NutritionOrder": canary(
+        "ORDER//SNOMED//CANARY",
+        record(
+            "NutritionOrder",
+            status="active",
+            intent="order",
+            oralDiet={"type": [CODE]},
+            **STAY,
+        ),
+        two_clocks=False,
     ),
     "Observation": canary(
         "SNOMED//CANARY",

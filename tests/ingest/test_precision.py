@@ -108,6 +108,32 @@ RECORDS: list[dict[str, Any]] = [
             {"status": "final"},
         )
     ),
+    *(
+        {"resourceType": "DetectedIssue", "status": "final", "code": CODE, **dates, **ABOUT}
+        for dates in ({"identifiedDateTime": A}, {"identifiedPeriod": PERIOD})
+    ),
+    *(
+        {"resourceType": "DeviceUseStatement", "status": status, **dates, **ABOUT}
+        | {"device": {"display": "mask"}}
+        for status, dates in (
+            ("active", {"timingPeriod": PERIOD, "recordedOn": C}),
+            ("active", {"timingPeriod": PERIOD}),
+            ("completed", {"timingPeriod": PERIOD}),
+            ("completed", {"timingTiming": {"event": [A, B]}}),
+            ("completed", {"timingDateTime": A}),
+        )
+    ),
+    *(
+        {"resourceType": "EpisodeOfCare", "status": status, "type": [CODE], "period": PERIOD}
+        | {"patient": ABOUT["subject"]}
+        for status in ("active", "finished")
+    ),
+    *(
+        {"resourceType": "NutritionOrder", "status": "active", "intent": "order", **dates}
+        | {"oralDiet": {"type": [CODE]}, "patient": ABOUT["subject"]}
+        | {"encounter": STAY["encounter"]}
+        for dates in ({"dateTime": C}, {})
+    ),
     {"resourceType": "Flag", "status": "active", "code": CODE, "period": PERIOD, **ABOUT},
     {"resourceType": "Goal", "description": CODE, "startDate": A, "statusDate": C, **ABOUT},
     {"resourceType": "Goal", "description": CODE, "statusDate": C, **ABOUT},
