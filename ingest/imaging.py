@@ -30,7 +30,6 @@ def project_images(
     files: list[LandedFile],
     store_images: Path,
     *,
-    timezone: str,
     progress: bool,
 ) -> None:
     """Give each DICOM, PNG and JPEG file one outcome, and an event where it joins a subject.
@@ -44,9 +43,8 @@ def project_images(
 
     Args:
         con: has `projected`, `outcome`, `undated`, `imaging_study` and `patient_identifier`.
-        files: those of another kind are left alone.
+        files: those of another kind are left alone; a time that carries no zone is in the file's.
         store_images: where `HASH.png` and `HASH.nii` go.
-        timezone: zone of times that carry none.
         progress: whether to show a bar on stderr.
     """
     images = [file for file in files if file.kind in ("dicom", "image")]
@@ -74,7 +72,7 @@ def project_images(
                 rows.outcome(file.id, 1, "superseded", "the same image again")
                 continue
             seen.add((file.sha256, found.subject_key))
-            film = Film(file=file, header=header, owner=found, timezone=timezone)
+            film = Film(file=file, header=header, owner=found)
             if header.planes:
                 group = series[found.subject_key, header.series_uid or file.id]
                 older = group.get(header.sop_uid or file.id)
@@ -97,7 +95,6 @@ class Film:
     file: LandedFile
     header: ImageHeader
     owner: Owner
-    timezone: str
 
 
 def _add_series(rows: Rows, store: ImageStore, films: list[Film]) -> None:
@@ -182,9 +179,9 @@ def _add_event(rows: Rows, shown: Film, parts: list[Film], name: str) -> bool:
 def _moments(film: Film) -> tuple[datetime, datetime | None, datetime, datetime | None] | None:
     """Give time, its period's beginning, occurred and its period's beginning."""
     header, owner = film.header, film.owner
-    acquired = acquired_at(header, film.timezone)
+    acquired = acquired_at(header, film.file.timezone)
     early = replace(header, taken=tuple(map(_fill_up, header.taken)))
-    begun = acquired_at(early, film.timezone)
+    begun = acquired_at(early, film.file.timezone)
     ends = [moment for moment in (acquired, owner.available) if moment is not None]
     starts = [moment for moment in (begun, owner.occurred) if moment is not None]
     if not ends:
