@@ -11,12 +11,14 @@ subject is in may differ. For that
    held against what it was: old records that refer to something that changed are projected again,
    too (ripples.find_dependents), which may take more reading, and is then done anew;
 4. the new and the changed records are projected; the events of those that changed or were replaced
-   leave their shards, the others enter, and the sums of the index are carried on.
+   leave their shards, the others enter, and the sums of the index are carried on;
+5. images are joined anew, by the headers that the index holds (film_index.py), where what they are
+   joined by is different, or files of them are new.
 
 What this cannot do soundly or cheaply is `Unsuited`: then the caller builds in full.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,9 +34,11 @@ from ingest.accounting import (
     MOST_VALIDATED,
     TALLY,
     make_report,
+    require_one_outcome,
     write_quarantine,
 )
 from ingest.conventions import Conventions
+from ingest.film_index import drop_unused_images, rejoin_films
 from ingest.identity import subject_ids
 from ingest.indexing import SEGMENT, beside_of, numbers_of, told_of_build
 from ingest.record_index import (
@@ -93,12 +97,14 @@ def add_records(
     """
     ids = {file.id for file, _ in zone.fhir}
     new = [file for file in zone.files[index.files :] if file.id not in ids]
-    if any(file.mapping or file.kind in ("dicom", "image") for file in new):
-        raise Unsuited("images or mapped files are new")
+    if any(file.mapping for file in new):
+        raise Unsuited("mapped files are new")
     world = Surroundings(index, zone, conventions, settings, progress=progress)
     try:
         world.settle()
         world.project()
+        rejoin_films(world.con, zone.files, fresh / "images", progress=progress)
+        require_one_outcome(world.con)
         return _finish(world, store, fresh, secret)
     finally:
         world.close()
@@ -107,13 +113,17 @@ def add_records(
 _TOUCHED = """
 SELECT subject_key FROM old.state SEMI JOIN renewed USING (place)
 WHERE status = 'projected' AND subject_key IS NOT NULL
+UNION SELECT subject_key FROM old.film_event SEMI JOIN renewed_film USING (file)
 UNION SELECT subject_key FROM projected
 """
 
 _NAMES = """
 CREATE TABLE name AS
 WITH less AS (
-    SELECT name, count(*) AS n FROM old.event SEMI JOIN renewed USING (place) GROUP BY name
+    SELECT name, count(*) AS n FROM (
+        SELECT name FROM old.event SEMI JOIN renewed USING (place)
+        UNION ALL SELECT name FROM old.film_event SEMI JOIN renewed_film USING (file)
+    ) GROUP BY name
 )
 SELECT name, any_value(code) AS code, any_value(display) AS display,
        any_value(parents) AS parents, any_value(unit) AS unit, sum(n)::BIGINT AS n
@@ -133,6 +143,7 @@ SELECT file, status, detail, sum(n)::BIGINT AS n FROM (
     UNION ALL
     SELECT r.file, s.status, s.detail, -count(*)
     FROM renewed r JOIN old.state s USING (place) GROUP BY ALL
+    UNION ALL SELECT file, status, detail, -1 FROM renewed_film
     UNION ALL FROM ({TALLY})
 ) GROUP BY ALL HAVING sum(n) <> 0 ORDER BY file, status, detail
 """
@@ -141,6 +152,7 @@ _UNDATED = """
 SELECT type, sum(n)::BIGINT AS n FROM (
     SELECT type, count(*) AS n FROM undated GROUP BY type
     UNION ALL SELECT type, -count(*) FROM old.undated SEMI JOIN renewed USING (place) GROUP BY type
+    UNION ALL SELECT 'image', -undated FROM renewed_film WHERE undated > 0
 ) GROUP BY type
 """
 
@@ -154,15 +166,17 @@ def _finish(world: Surroundings, store: Path, fresh: Path, secret: bytes) -> Add
     added, subjects = _place_touched(con, store, secret)
     if not subjects:
         raise Unsuited("nobody is left")
-    _require_images_as_they_were(world, added)
-    removed = con.execute("SELECT file || ':' || position FROM renewed").fetchall()
+    removed = con.execute(
+        "SELECT file || ':' || position FROM renewed"
+        " UNION ALL SELECT file || ':1' FROM renewed_film"
+    ).fetchall()
     data = fresh / "data"
     written = rewrite_shards(con, store / "data", data, [source for (source,) in removed])
     if set(written.gone) & set(added):
         raise Unsuited("a new subject has no event")
-    _require_images_as_they_were(world, written.gone)
     if not any(data.iterdir()):
         raise Unsuited("no event is left")
+    drop_unused_images(con, data, fresh / "images")
     con.execute(_NAMES)
     con.execute(_TALLIED)
     report = _report(world, written, subjects - len(written.gone))
@@ -183,7 +197,7 @@ def _finish(world: Surroundings, store: Path, fresh: Path, secret: bytes) -> Add
     con.execute(f"CREATE TABLE quarantined AS FROM '{before}'")
     stay = (
         "SELECT file, name, position, reason FROM quarantined"
-        " ANTI JOIN renewed USING (file, position)"
+        " ANTI JOIN renewed USING (file, position) ANTI JOIN renewed_film USING (file)"
     )
     write_quarantine(con, zone.files, zone.path / "quarantine.parquet", stay=stay)
     linked = frozenset(f"data/{name}" for name in written.linked)
@@ -226,22 +240,6 @@ def _place_touched(
         raise Unsuited("two subjects fall on one id")
     con.execute("CREATE TABLE touched AS FROM subject_next SEMI JOIN key USING (subject_key)")
     return list(ids.values()), subjects
-
-
-def _require_images_as_they_were(world: Surroundings, subjects: Sequence[int]) -> None:
-    """Refuse what may join images to other subjects, or at other times.
-
-    Raises:
-        Unsuited: there are images, and patients, studies or subjects came or changed.
-    """
-    if not any(f.kind in ("dicom", "image") and not f.mapping for f in world.zone.files):
-        return
-    [(others,)] = world.con.execute(
-        "SELECT count(*) FROM (FROM trace UNION ALL FROM old.trace SEMI JOIN renewed USING (place))"
-        " WHERE type IN ('Patient', 'ImagingStudy')"
-    ).fetchall()
-    if others or subjects:
-        raise Unsuited("images may join other subjects now")
 
 
 def _report(world: Surroundings, written: Rewritten, subjects: int) -> dict[str, Any]:
@@ -297,9 +295,14 @@ def _next_index(world: Surroundings, report: dict[str, Any], refusable: int) -> 
         "merged": merged,
         "subject": "FROM subject ORDER BY subject_key",
         "tally": "FROM tally",
+        "film": "FROM film_next",
+        "film_event": "FROM film_event_next",
+        "imaging_study": "FROM imaging_study",
+        "patient_identifier": "FROM patient_identifier",
     }
     [(rows, weight)] = con.execute(
-        "SELECT (SELECT count(*) FROM trace), (SELECT count(*) FROM outcome)"
+        "SELECT (SELECT count(*) FROM trace),"
+        " (SELECT count(*) FROM outcome SEMI JOIN file_order USING (file))"
     ).fetchall()
     told = told_of_build(zone.files[index.files :], rows, whole=False)
     made = {"name": segment.name, "rows": rows, "weight": weight, "first": index.fhir_files}

@@ -243,13 +243,13 @@ def _build_whole(
             use = {"hands": hands, "progress": progress}
             counts = project_records(con, fhir, conventions, traced=keep_index, **use)
         for (label, site, _), group in _grouped(files).items():
-            use: dict[str, Any] = {"timezone": site, "progress": progress}
             if label:
-                use["progress"] = progress and choice is None  # its bar has a file's name
+                shown = progress and choice is None  # its bar has a file's name
+                use = {"timezone": site, "progress": shown}
                 project_mapping(con, zone.mapping(label), group, images, **use)
                 conventions.convert_units(con, "projected")
             else:
-                project_images(con, group, images, **use)
+                project_images(con, group, images, progress=progress)
         told: dict[str, Any] = {}
         named = files
         if choice is not None:
@@ -285,7 +285,7 @@ def _known_checksums(store: Path, linked: Callable[[str], bool]) -> dict[str, st
 
 
 def _grouped(files: list[LandedFile]) -> dict[tuple[str, str, str], list[LandedFile]]:
-    """Gather images by time zone; mapped sources each for themselves, named as their CSV does."""
+    """Gather images, and mapped sources each for themselves, named as their CSV does."""
     groups: dict[tuple[str, str, str], list[LandedFile]] = defaultdict(list)
     for file in files:
         if file.mapping and file.kind not in _FHIR:
@@ -294,7 +294,7 @@ def _grouped(files: list[LandedFile]) -> dict[tuple[str, str, str], list[LandedF
                 file = replace(file, name=file.path.relative_to(root).as_posix())
             groups[file.mapping, file.timezone, file.source].append(file)
         elif file.kind in _IMAGES:
-            groups["", file.timezone, ""].append(file)
+            groups["", "", ""].append(file)  # of all zones: one series can come in two deliveries
     return dict(sorted(groups.items()))
 
 

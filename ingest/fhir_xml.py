@@ -3,11 +3,18 @@
 XML says neither which elements repeat nor which values are numbers; the models of `fhir.resources`
 do. What they don't know is kept as it stands: a list where it repeats, text where it has a value.
 Decimals keep their digits. Sources: https://hl7.org/fhir/R4/xml.html, https://hl7.org/fhir/R4/json.html
+
+R4 and R5 have one namespace, and a document seldom says which it is. So it is read by the models of
+the one that it states, else of R4, and where those leave something over (an element that they don't
+know, or that must not repeat, or a value where they have elements) by the other's, too: the reading
+that leaves less over stays. What both read in whole differs at most in whether an element that
+comes once is in a list; then the projections read either.
 """
 
 import re
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -28,6 +35,12 @@ FHIR_CAPS = XmlCaps(content_bytes=64 << 20, elements=1_000_000, depth=100)
 _FHIR = "{http://hl7.org/fhir}"
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _XML = "{http://www.w3.org/XML/1998/namespace}"
+_SCHEMA_LOCATION = "{http://www.w3.org/2001/XMLSchema-instance}schemaLocation"
+_SCHEMA = re.compile(r"hl7\.org/fhir/(?:R([45])B?|([45])\.\d(?:\.\d)?)/")
+_PROFILE = re.compile(
+    r"http://hl7\.org/fhir/(?:([45])\.\d/)?StructureDefinition/[A-Za-z]+(?:\|([45])\.\d(?:\.\d)?)?"
+)
+_VERSION = re.compile(r"([45])\.\d(?:\.\d)?")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
@@ -44,7 +57,7 @@ class _Field:
 def xml_to_json(
     content: bytes,
     *,
-    release: Release = "R4B",
+    release: Release | None = None,
     caps: XmlCaps = FHIR_CAPS,
     decimal: Callable[[str], Any] = Decimal,
 ) -> dict[str, Any]:
@@ -52,7 +65,7 @@ def xml_to_json(
 
     Args:
         content: The document.
-        release: Whose models say what repeats; R4B's are used for R4.
+        release: Whose models say what repeats; R4B's are used for R4. None: as it shows.
         caps: On bytes, elements and depth.
         decimal: Makes a number of a decimal's digits (`ingest.pages.decimal` for a line of NDJSON).
 
@@ -69,13 +82,47 @@ def xml_to_json(
     root = parse_xml(content, caps)
     if not root.tag.startswith(_FHIR):
         raise XmlError("not FHIR: another namespace")
-    return _Converter(release, decimal).resource(root)
+    if release is not None:
+        return _Converter(release, decimal).resource(root)
+    first: Release = _stated(root) or "R4B"
+    second: Release = "R4B" if first == "R5" else "R5"
+    reading = _Converter(first, decimal)
+    try:
+        found = reading.resource(root)
+    except XmlError:  # a resource that only the other has, or one of neither
+        return _Converter(second, decimal).resource(root)
+    if reading.left_over:
+        other = _Converter(second, decimal)
+        with suppress(XmlError):
+            instead = other.resource(root)
+            if other.left_over < reading.left_over:
+                return instead
+    return found
+
+
+def _stated(root: Element) -> Release | None:
+    """Say of which release the document says that it is.
+
+    A profile of HL7's own with its version, as `http://hl7.org/fhir/StructureDefinition/Patient|5.0.0`,
+    a statement's `fhirVersion`, or the schema that the root names. A guide's profile says nothing:
+    US Core 5.0.1 is R4.
+    """
+    texts = [_SCHEMA.search(root.get(_SCHEMA_LOCATION, ""))]
+    for element in root.iter():
+        if element.tag == f"{_FHIR}profile":
+            texts.append(_PROFILE.fullmatch(element.get("value", "")))
+        elif element.tag == f"{_FHIR}fhirVersion":
+            texts.append(_VERSION.fullmatch(element.get("value", "")))
+    numbers = {number for found in texts if found for number in found.groups() if number}
+    return {frozenset("4"): "R4B", frozenset("5"): "R5"}.get(frozenset(numbers))
 
 
 class _Converter:
     def __init__(self, release: Release, decimal: Callable[[str], Any]) -> None:
         self._release = release
         self._decimal = decimal
+        self.left_over = 0
+        """How many elements the release's models have no place for."""
 
     def resource(self, element: Element) -> dict[str, Any]:
         kind = element.tag.removeprefix(_FHIR)
@@ -102,6 +149,7 @@ class _Converter:
                 raise XmlError("not FHIR: an element of another namespace")
             name = tag.removeprefix(_FHIR)
             known = fields.get(name, _Field())
+            self.left_over += _misfits(known, inners) if name in fields else len(inners)
             self._add(found, name, known, inners)
         return found
 
@@ -142,6 +190,12 @@ def _is_primitive(known: _Field, inners: list[Element]) -> bool:
     if known.holds == "unknown":
         return any("value" in inner.attrib for inner in inners)
     return known.holds in ("boolean", "integer", "decimal", "text")
+
+
+def _misfits(known: _Field, inners: list[Element]) -> int:
+    """Count what an element's type has no place for, its own elements apart."""
+    valued = 0 if _is_primitive(known, inners) else sum("value" in i.attrib for i in inners)
+    return valued + (0 if known.many else len(inners) - 1)
 
 
 def _markup(element: Element, *, outermost: bool = False) -> str:

@@ -66,8 +66,11 @@ class Owners:
         return next(iter(patients)) if patients else "image joins no patient"
 
 
-def read_owners(con: duckdb.DuckDBPyConnection) -> Owners:
-    """Look up the imaging studies and the patients of a build."""
+def read_owners(con: duckdb.DuckDBPyConnection, spoken: str) -> Owners:
+    """Look up the imaging studies and the patients of a build.
+
+    `spoken` is a query: the subjects whose records have events, whether they have a Patient or not.
+    """
     owners = Owners(sop={}, series={}, study={}, accession={}, patient={})
     studies = con.execute(
         "SELECT subject_key, study_uid, series_uids, sop_uids, accessions, available, occurred "
@@ -84,8 +87,7 @@ def read_owners(con: duckdb.DuckDBPyConnection) -> Owners:
     )
     for value, key in identifiers.fetchall():
         _add_names(owners.patient, [value], Owner(subject_key=key))
-    keys = con.execute("SELECT DISTINCT subject_key FROM projected WHERE subject_key IS NOT NULL")
-    for (key,) in keys.fetchall():
+    for (key,) in con.execute(spoken).fetchall():
         _add_names(owners.patient, [key.removeprefix("Patient/")], Owner(subject_key=key))
     return owners
 

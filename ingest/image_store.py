@@ -9,9 +9,10 @@ makes another volume, of another name, and the one before goes with the pictures
 """
 
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -19,13 +20,13 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from ingest.errors import LimitError
-from ingest.headers import ImageHeader, header_from_json
+from ingest.headers import ImageHeader, header_from_json, header_to_json
 from ingest.landing import LandedFile
 from ingest.limits import Caps, LimitedChild
 from ingest.nifti import SUFFIX, write_header
 from ingest.planes import FEWEST, Plane, affine_of
 
-__all__ = ["Fate", "ImageStore", "Slice"]
+__all__ = ["Fate", "ImageStore", "Slice", "told_of"]
 
 Fate = tuple[str, str]
 """What became of a file that gives no picture: status and reason."""
@@ -51,10 +52,21 @@ class Slice:
 
 
 class ImageStore:
-    """Keep pictures and volumes in a directory, or, without one, look at headers; a context."""
+    """Keep pictures and volumes in a directory, or, without one, look at headers; a context.
 
-    def __init__(self, directory: Path | None, caps: Caps | None = None) -> None:
+    `known` holds by file id what `told_of` gave of it before: such a file is not read again but
+    for a picture that is wanted and is not there.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        caps: Caps | None = None,
+        *,
+        known: Mapping[str, str] | None = None,
+    ) -> None:
         self._directory = directory
+        self._known = known or {}
         self._caps = caps or Caps()
         self._child = LimitedChild("ingest.pixels:read_images", self._caps)
 
@@ -69,13 +81,20 @@ class ImageStore:
     def describe(
         self, files: Iterable[LandedFile]
     ) -> Iterator[tuple[LandedFile, ImageHeader | Fate]]:
-        """Give each file's header, or its fate; decode what is new and no slice of a volume."""
+        """Give each file's header, or its fate; decode what is new and no slice of a volume.
+
+        What is known is not decoded: `keep` what is to be shown.
+        """
         for batch in _batched(files, lambda file: file.size):
             yield from zip(batch, self._describe(batch, "film"), strict=True)
 
     def keep(self, file: LandedFile) -> ImageHeader | Fate:
-        """Decode the file if its content is new; give its header, or its fate."""
+        """Decode the file if its picture is not there; give its header, or its fate."""
         return self._describe([file], "picture")[0]
+
+    def holds(self, file: LandedFile) -> bool:
+        """Say whether a file needs no decoding: its picture is there, or none is wanted."""
+        return self._directory is None or self._place(f"{file.sha256}.png").is_file()
 
     def drop(self, file: LandedFile) -> None:
         """Delete a picture that belongs to nobody."""
@@ -160,21 +179,25 @@ class ImageStore:
         return fates
 
     def _describe(self, files: Sequence[LandedFile], wanted: str) -> list[ImageHeader | Fate]:
+        found = {file.id: self._recall(file, wanted) for file in files}
+        unknown = [file for file in files if found[file.id] is None]
         asked = [
-            {"path": str(file.path), "wanted": "header" if self._has(file) else wanted}
-            for file in files
+            {"path": str(file.path), "wanted": "header" if self.holds(file) else wanted}
+            for file in unknown
         ]
-        found: list[ImageHeader | Fate] = []
-        for file, (told, png) in zip(files, self._ask("describe", asked), strict=True):
+        answers = self._ask("describe", asked) if asked else ()
+        for file, (told, png) in zip(unknown, answers, strict=True):
             fate = _fate(told)
             if fate is None and png:
                 _write_whole(self._place(f"{file.sha256}.png"), png)
-            found.append(header_from_json(told["header"]) if fate is None else fate)
-        return found
+            found[file.id] = header_from_json(told["header"]) if fate is None else fate
+        return [one for file in files if (one := found[file.id]) is not None]
 
-    def _has(self, file: LandedFile) -> bool:
-        """Say whether a file needs no decoding: its picture is there, or none is wanted."""
-        return self._directory is None or self._place(f"{file.sha256}.png").is_file()
+    def _recall(self, file: LandedFile, wanted: str) -> ImageHeader | Fate | None:
+        if file.id not in self._known or (wanted == "picture" and not self.holds(file)):
+            return None
+        told = json.loads(self._known[file.id])
+        return header_from_json(told) if isinstance(told, dict) else (told[0], told[1])
 
     def _place(self, name: str) -> Path:
         if self._directory is None:
@@ -199,6 +222,12 @@ class ImageStore:
             size = one.get("bytes", 0) + one.get("picture", 0)
             yield one, content[at : at + size]
             at += size
+
+
+def told_of(described: ImageHeader | Fate) -> str:
+    """Write down what `describe` gave of a file, for another store's `known`."""
+    told = header_to_json(described) if isinstance(described, ImageHeader) else described
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _batched(things: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:

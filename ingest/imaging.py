@@ -8,21 +8,25 @@ quarantined: a film in the wrong record is worse than none.
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 from tqdm import tqdm
 
 from ingest.headers import ImageHeader, acquired_at
 from ingest.image_owners import Owner, read_owners
-from ingest.image_store import Fate, ImageStore, Slice
+from ingest.image_store import Fate, ImageStore, Slice, told_of
 from ingest.landing import LandedFile
 from ingest.planes import find_stacks
 from ingest.rows import Rows
 
 __all__ = ["ImageStore", "project_images"]
+
+_TOLD_AT_ONCE = 10_000
 
 
 def project_images(
@@ -30,7 +34,8 @@ def project_images(
     files: list[LandedFile],
     store_images: Path,
     *,
-    timezone: str,
+    known: Mapping[str, str] | None = None,
+    spoken: str = "SELECT DISTINCT subject_key FROM projected WHERE subject_key IS NOT NULL",
     progress: bool,
 ) -> None:
     """Give each DICOM, PNG and JPEG file one outcome, and an event where it joins a subject.
@@ -39,42 +44,51 @@ def project_images(
     is the acquisition. The code is `IMAGE//MODALITY//VIEW//LATERALITY`, without the parts that
     the header lacks; modality OT (DICOM: other) for PNG and JPEG.
 
+    `film_told` (file, told) is filled with each file's header, or why it has none, as JSON.
+
     Slices that make a volume are one event, of the moment when the last of them was there; what
     makes a volume stands in `ingest/planes.py`.
 
     Args:
         con: has `projected`, `outcome`, `undated`, `imaging_study` and `patient_identifier`.
-        files: those of another kind are left alone.
+        files: those of another kind are left alone; a time that carries no zone is in the file's.
         store_images: where `HASH.png` and `HASH.nii` go.
-        timezone: zone of times that carry none.
+        known: what `film_told` said of files before, by id: they are not read again.
+        spoken: query for the subjects who may be joined by their id alone.
         progress: whether to show a bar on stderr.
     """
     images = [file for file in files if file.kind in ("dicom", "image")]
     if not images:
         return
-    owners = read_owners(con)
+    owners = read_owners(con, spoken)
     rows = Rows()
+    told: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
+    shown: set[str] = set()
     series: dict[tuple[str, str], dict[str, Film]] = defaultdict(dict)
-    with ImageStore(store_images) as store:
+    with ImageStore(store_images, known=known) as store:
         described = store.describe(images)
         for file, header in tqdm(
             described, "images", len(images), unit="file", disable=not progress
         ):
+            told[file.id] = told_of(header)
+            if len(told) >= _TOLD_AT_ONCE:
+                _write_told(con, told)
             if not isinstance(header, ImageHeader):
                 rows.outcome(file.id, 1, *header)
                 continue
             found = owners.find(file, header)
             if isinstance(found, str):
                 rows.outcome(file.id, 1, "quarantined", found)
-                if not any(sha == file.sha256 for sha, _ in seen):
+                if file.sha256 not in shown:
                     store.drop(file)
                 continue
             if (file.sha256, found.subject_key) in seen:
                 rows.outcome(file.id, 1, "superseded", "the same image again")
                 continue
             seen.add((file.sha256, found.subject_key))
-            film = Film(file=file, header=header, owner=found, timezone=timezone)
+            shown.add(file.sha256)
+            film = Film(file=file, header=header, owner=found)
             if header.planes:
                 group = series[found.subject_key, header.series_uid or file.id]
                 older = group.get(header.sop_uid or file.id)
@@ -82,12 +96,22 @@ def project_images(
                     rows.outcome(older.file.id, 1, "superseded", "another version of the image")
                 group[header.sop_uid or file.id] = film
             else:
-                _add_film(rows, film)
+                _keep_film(rows, store, film)
         for _, group in tqdm(
             sorted(series.items()), "series", unit="series", disable=not (progress and series)
         ):
             _add_series(rows, store, list(group.values()))
     rows.write(con)
+    _write_told(con, told)
+
+
+def _write_told(con: duckdb.DuckDBPyConnection, told: dict[str, str]) -> None:
+    con.execute("CREATE TABLE IF NOT EXISTS film_told (file VARCHAR, told VARCHAR)")
+    written = pa.table({"file": list(told), "told": list(told.values())})
+    con.register("written", written)
+    con.execute("INSERT INTO film_told FROM written")
+    con.unregister("written")
+    told.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +121,6 @@ class Film:
     file: LandedFile
     header: ImageHeader
     owner: Owner
-    timezone: str
 
 
 def _add_series(rows: Rows, store: ImageStore, films: list[Film]) -> None:
@@ -140,17 +163,16 @@ def _add_series(rows: Rows, store: ImageStore, films: list[Film]) -> None:
             fate = ("projected",) if film.file.id in dated else ("skipped", "image: undated")
             rows.outcome(film.file.id, 1, *fate)
             continue
-        header = store.keep(film.file)  # of a file with several frames the middle one
-        if isinstance(header, ImageHeader):
-            _add_film(rows, film)
-        else:
-            rows.outcome(film.file.id, 1, *header)
+        _keep_film(rows, store, film)  # of a file with several frames the middle one
     for file, fate in fates.items():
         rows.outcome(file, 1, *fate)
 
 
-def _add_film(rows: Rows, film: Film) -> None:
-    if _add_event(rows, film, [film], f"{film.file.sha256}.png"):
+def _keep_film(rows: Rows, store: ImageStore, film: Film) -> None:
+    header = film.header if store.holds(film.file) else store.keep(film.file)
+    if not isinstance(header, ImageHeader):
+        rows.outcome(film.file.id, 1, *header)
+    elif _add_event(rows, film, [film], f"{film.file.sha256}.png"):
         rows.outcome(film.file.id, 1, "projected")
     else:
         rows.undated(film.file.id, 1, "image")
@@ -182,9 +204,9 @@ def _add_event(rows: Rows, shown: Film, parts: list[Film], name: str) -> bool:
 def _moments(film: Film) -> tuple[datetime, datetime | None, datetime, datetime | None] | None:
     """Give time, its period's beginning, occurred and its period's beginning."""
     header, owner = film.header, film.owner
-    acquired = acquired_at(header, film.timezone)
+    acquired = acquired_at(header, film.file.timezone)
     early = replace(header, taken=tuple(map(_fill_up, header.taken)))
-    begun = acquired_at(early, film.timezone)
+    begun = acquired_at(early, film.file.timezone)
     ends = [moment for moment in (acquired, owner.available) if moment is not None]
     starts = [moment for moment in (begun, owner.occurred) if moment is not None]
     if not ends:

@@ -13,6 +13,7 @@ import duckdb
 
 from ingest.accounting import TALLY
 from ingest.checksums import sha256_of
+from ingest.film_index import FILMS, begin_films
 from ingest.landing import LandedFile
 from ingest.lines import FILE_STEP
 from ingest.record_index import (
@@ -87,7 +88,9 @@ def index_whole_build(
         "subject": f"SELECT subject_key, subject_id, subject_id % {shards} AS shard"
         " FROM subject_id ORDER BY subject_key",
         "tally": TALLY,
+        **FILMS,
     }
+    begin_films(con)
     [(records,)] = con.execute("SELECT count(*) FROM trace").fetchall()
     told = {"name": segment.name, "rows": records, "weight": records, "first": 0, "files": hashes}
     [(refusable,)] = con.execute("SELECT coalesce(max(n), 0) FROM refusable").fetchall()

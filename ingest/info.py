@@ -2,111 +2,72 @@
 
 import html
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from ingest.store import RecordStore
+from ingest.store_facts import StoreFacts
 
 __all__ = ["describe_store", "write_store_page"]
 
-_SYSTEMS = """
-SELECT split_part(code, '//', 1) AS system, count(DISTINCT code) AS codes, count(*) AS events,
-       count(DISTINCT subject_id) AS subjects
-FROM events GROUP BY 1 ORDER BY events DESC, system
-"""
-_HELD = """
-SELECT count(*) AS subjects, count(*) FILTER (notes AND images) AS both,
-       count(*) FILTER (notes AND NOT images) AS notes,
-       count(*) FILTER (images AND NOT notes) AS images,
-       count(*) FILTER (NOT notes AND NOT images) AS neither
-FROM (SELECT bool_or(starts_with(code, 'NOTE//')) AS notes,
-             bool_or(starts_with(code, 'IMAGE//')) AS images FROM events GROUP BY subject_id)
-"""
-_DATES = """
-SELECT min(time) AS first, max(time) AS last, count(*) AS events,
-       count(*) FILTER (time > occurred + INTERVAL '1 day') AS late
-FROM events WHERE time IS NOT NULL AND code <> 'MEDS_BIRTH'
-"""
-_NOTES = """
-SELECT count(*) AS n, count(DISTINCT subject_id) AS subjects, median(length(text_value)) AS length
-FROM events WHERE starts_with(code, 'NOTE//')
-"""
-_IMAGES = """
-SELECT code, count(*) AS n, count(DISTINCT subject_id) AS subjects
-FROM events WHERE starts_with(code, 'IMAGE//') GROUP BY 1 ORDER BY n DESC, code
-"""
-_MEASURED = """
-SELECT any_value(description) AS name, code, count(DISTINCT subject_id) AS subjects,
-       count(*) AS n, count(DISTINCT unit) AS units
-FROM events JOIN codes USING (code) WHERE numeric_value IS NOT NULL
-GROUP BY code ORDER BY subjects DESC, n DESC, code LIMIT 15
-"""
-_YEARS = """
-SELECT year(time) AS year, count(*) AS events, count(DISTINCT subject_id) AS subjects
-FROM events WHERE time IS NOT NULL AND code <> 'MEDS_BIRTH' GROUP BY 1 ORDER BY 1
-"""
-_A_SUBJECT = """
-SELECT count(*) AS n FROM events GROUP BY subject_id
-"""
 
-
-def describe_store(store: RecordStore) -> str:
+def describe_store(facts: StoreFacts) -> str:
     """Give a page of text: who, when, in which code systems, and what is missing of whom."""
-    ask = store.query
-    held, dates, notes = ask(_HELD).iloc[0], ask(_DATES).iloc[0], ask(_NOTES).iloc[0]
-    people = max(1, int(held["subjects"]))
+    dated, notes, held = facts.dated, facts.notes, facts.held
+    people = max(1, facts.subjects)
 
-    def share(n: float) -> str:
-        return f"{int(n):,} ({n / people:.0%})"
+    def share(n: int) -> str:
+        return f"{n:,} ({n / people:.0%})"
 
-    lines = [f"{int(held['subjects']):,} subjects"]
-    if dates["events"]:
+    lines = [f"{facts.subjects:,} subjects"]
+    if said := facts.deidentified:
+        lines[0] += f"; de-identified, dates {said['dates']}"
+        for kind, n in said["burned_in_annotation"].items():
+            lines[0] += f"; writing in {n:,} pictures {kind}"
+    if dated["events"]:
         lines.append(
-            f"{int(dates['events']):,} dated events from {dates['first']:%Y-%m-%d} to "
-            f"{dates['last']:%Y-%m-%d}; {int(dates['late']):,} were known over a day after they "
-            "occurred"
+            f"{dated['events']:,} dated events from {dated['first'][:10]} to "
+            f"{dated['last'][:10]}; {dated['late']:,} were known over a day after they occurred"
         )
-    if notes["n"]:
+    if notes["notes"]:
         lines.append(
-            f"{int(notes['n']):,} notes of {share(notes['subjects'])} subjects, "
-            f"{int(notes['length']):,} characters in the middle"
+            f"{notes['notes']:,} notes of {share(notes['subjects'])} subjects, "
+            f"{notes['median_characters']:,} characters in the middle"
         )
     lines += [
         f"with notes and images {share(held['both'])}, notes alone {share(held['notes'])}, "
         f"images alone {share(held['images'])}, neither {share(held['neither'])}",
         "",
     ]
-    lines += _table(ask(_SYSTEMS), ["code system", "codes", "events", "subjects"])
-    images = ask(_IMAGES)
-    if len(images):
+    systems = [
+        (row["system"], row["codes"], row["events"], row["subjects"]) for row in facts.systems
+    ]
+    lines += _table(systems, ["code system", "codes", "events", "subjects"])
+    if facts.images:
+        images = [(row["code"], row["images"], row["subjects"]) for row in facts.images]
         lines += ["", *_table(images, ["images", "n", "subjects"])]
-    measured = ask(_MEASURED)
-    if len(measured):
-        measured["name"] = measured["name"].fillna(measured["code"]).str.slice(0, 44)
-        measured["missing"] = [f"{1 - n / people:.0%}" for n in measured["subjects"]]
-        shown = measured[["name", "n", "subjects", "missing", "units"]]
+    if facts.measured:
+        measured = [
+            (
+                (row["name"] or row["code"])[:44],
+                row["values"],
+                row["subjects"],
+                f"{1 - row['subjects'] / people:.0%}",
+                row["units"],
+            )
+            for row in facts.measured
+        ]
         heads = ["measured most", "n", "subjects", "missing of", "units"]
-        lines += ["", *_table(shown, heads)]
-    report = store.report()
-    if said := report.get("deidentified"):
-        lines[0] += f"; de-identified, dates {said['dates']}"
-        for kind, n in said["burned_in_annotation"].items():
-            lines[0] += f"; writing in {n:,} pictures {kind}"
-    if report["undated"]:
-        left = ", ".join(f"{kind} {n:,}" for kind, n in sorted(report["undated"].items()))
+        lines += ["", *_table(measured, heads)]
+    if facts.undated:
+        left = ", ".join(f"{kind} {n:,}" for kind, n in facts.undated.items())
         lines += ["", f"without any date, and so left out: {left}"]
     return "\n".join(lines)
 
 
-def write_store_page(store: RecordStore, page: Path) -> None:
+def write_store_page(facts: StoreFacts, page: Path) -> None:
     """Write the text and three plots as one HTML file: events by year, a subject's, and systems."""
-    ask = store.query
-    plots = "".join(
-        f"<figure>{svg}</figure>" for svg in _plots(ask(_YEARS), ask(_A_SUBJECT), ask(_SYSTEMS))
-    )
-    words = html.escape(describe_store(store))
+    plots = "".join(f"<figure>{svg}</figure>" for svg in _plots(facts))
+    words = html.escape(describe_store(facts))
     page.write_text(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Record store</title>"
         "<meta name=viewport content='width=device-width'>"
@@ -118,8 +79,8 @@ def write_store_page(store: RecordStore, page: Path) -> None:
     )
 
 
-def _table(rows: pd.DataFrame, heads: list[str]) -> list[str]:
-    cells = [[_cell(value) for value in row] for row in rows.itertuples(index=False)]
+def _table(rows: Sequence[Sequence[object]], heads: list[str]) -> list[str]:
+    cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(row[i]) for row in [heads, *cells]) for i in range(len(heads))]
     return [
         "  ".join(
@@ -134,7 +95,7 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _plots(years: pd.DataFrame, counts: pd.DataFrame, systems: pd.DataFrame) -> Iterator[str]:
+def _plots(facts: StoreFacts) -> Iterator[str]:
     from matplotlib.figure import Figure
 
     def svg(figure: Figure) -> str:
@@ -145,21 +106,24 @@ def _plots(years: pd.DataFrame, counts: pd.DataFrame, systems: pd.DataFrame) -> 
 
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     axes = figure.subplots()
-    axes.bar(years["year"], years["events"], color="#3b6ea8")
+    years = [row["year"] for row in facts.years]
+    axes.bar(years, [row["events"] for row in facts.years], color="#3b6ea8")
     axes.set(title="Events by year in which they were known", xlabel="year", ylabel="events")
     axes.xaxis.get_major_locator().set_params(integer=True)
     yield svg(figure)
 
     figure = Figure(figsize=(8, 2.8), layout="constrained")
     axes = figure.subplots()
-    axes.hist(counts["n"], bins=40, color="#3b6ea8")
+    counts = facts.events_of_a_subject
+    axes.stairs(counts["subjects"], counts["edges"], fill=True, color="#3b6ea8")
     axes.set(title="Events of a subject", xlabel="events", ylabel="subjects")
     axes.xaxis.get_major_locator().set_params(integer=True)
     yield svg(figure)
 
-    most = systems.head(12).iloc[::-1]
+    most = facts.systems[:12][::-1]
     figure = Figure(figsize=(8, 0.6 + 0.28 * len(most)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(most["system"], most["events"], color="#3b6ea8")
+    names = [row["system"] for row in most]
+    axes.barh(names, [row["events"] for row in most], color="#3b6ea8")
     axes.set(title="Events by code system", xlabel="events (log)", xscale="log")
     yield svg(figure)

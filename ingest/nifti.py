@@ -7,11 +7,17 @@ plain array behind 352 bytes: a slice is read without the others. The values are
 8 bits of one would have lost the others. The 8-bit picture beside it is for looking. Values are
 16-bit whole numbers, or 32-bit floats where that would lose some: a slope that is no whole number,
 as PET has for each slice, or values out of range.
+
+The matrix (sform) is that of the slices as they lie. Where its axes are square but for rounding,
+the quaternion (qform) says the same. A tilted gantry shears: no quaternion can say that, so there
+is none, and `descrip` says why. Readers that know square axes alone (SimpleITK, ITK) then refuse
+the file, where they would have put its far slices centimetres off; nibabel and MONAI read it.
 """
 
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +32,7 @@ SUFFIX = ".nii"
 _BODY_AT = 352  # a header of 348 bytes, and four that say that no extension follows
 _MM = 2
 _SCANNER = 1
+_STRAIGHT_MM = 0.1  # positions are rounded to a tenth of a millimetre now and then
 _TYPES = {"i2": (4, 16), "f4": (16, 32)}
 _LAYOUT = struct.Struct("<i35xB8h3f4h8f3fh2B4f2i80s24s2h6f12f16s4s")
 
@@ -48,6 +55,18 @@ class Volume:
         )
         return step, row, column
 
+    @property
+    def tilt_degrees(self) -> float:
+        """How far the step from slice to slice leans from the slices' normal: a gantry's tilt.
+
+        Where it is not near 0, slices are shifted against each other, and distances between them
+        are those along the step; what needs square axes must shift them back by the affine.
+        """
+        across, down, step = self.affine[:3, :3].T
+        normal = np.cross(across, down)
+        beside = np.linalg.norm(np.cross(normal, step))
+        return float(np.degrees(np.arctan2(beside, abs(normal @ step))))
+
 
 def write_header(
     out: BinaryIO, shape: Sequence[int], dtype: str, affine: Float64[np.ndarray, "4 4"]
@@ -63,24 +82,63 @@ def write_header(
     slices, rows, columns = shape
     kind, bits = _TYPES[dtype]
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    straight = _straighten(affine, shape)
+    says = b"" if straight is not None else b"sheared, as a tilted gantry does: use the sform"
+    hand, *quaternion = (1.0, 0.0, 0.0, 0.0) if straight is None else _quaternion(straight)
+    offset = (0.0, 0.0, 0.0) if straight is None else affine[:3, 3]
     header = _LAYOUT.pack(
         *(348, 0),
         *(3, columns, rows, slices, 1, 1, 1, 1),
         *(0.0, 0.0, 0.0),
         *(0, kind, bits, 0),
-        *(1.0, *lengths, 0.0, 0.0, 0.0, 0.0),
+        *(hand, *lengths, 0.0, 0.0, 0.0, 0.0),
         *(float(_BODY_AT), 1.0, 0.0),
         *(0, 0, _MM),
         *(0.0, 0.0, 0.0, 0.0),
         *(0, 0),
-        *(b"", b""),
-        # The matrix alone: a quaternion could not say how a tilted gantry shears.
-        *(0, _SCANNER),
-        *(0.0,) * 6,
+        *(says, b""),
+        *(0 if straight is None else _SCANNER, _SCANNER),
+        *quaternion,
+        *offset,
         *affine[:3].ravel(),
         *(b"", b"n+1"),
     )
     out.write(header + bytes(_BODY_AT - len(header)))
+
+
+def _straighten(
+    affine: Float64[np.ndarray, "4 4"], shape: Sequence[int]
+) -> Float64[np.ndarray, "3 3"] | None:
+    """Give the nearest square axes of length 1, by column; None if a voxel would move too far."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not lengths.all():  # one slice alone has no step
+        return None
+    left, _, right = np.linalg.svd(affine[:3, :3] / lengths)
+    square = left @ right
+    slices, rows, columns = shape
+    far = np.array(list(product((0, columns - 1), (0, rows - 1), (0, slices - 1)))).T
+    moved = np.linalg.norm((square * lengths - affine[:3, :3]) @ far, axis=0)
+    return square if moved.max() <= _STRAIGHT_MM else None
+
+
+def _quaternion(axes: Float64[np.ndarray, "3 3"]) -> tuple[float, float, float, float]:
+    """Give qfac and b, c, d of nifti1.h, of which a >= 0 follows."""
+    hand = 1.0 if np.linalg.det(axes) > 0 else -1.0
+    turn = axes * [1, 1, hand]
+    # Each row holds a, b, c, d, times one of them; the longest is the most exact.
+    trace = np.trace(turn)
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn
+    rows = np.array(
+        [
+            [1 + trace, zy - yz, xz - zx, yx - xy],
+            [zy - yz, 1 + 2 * xx - trace, xy + yx, xz + zx],
+            [xz - zx, xy + yx, 1 + 2 * yy - trace, yz + zy],
+            [yx - xy, xz + zx, yz + zy, 1 + 2 * zz - trace],
+        ]
+    )
+    longest = rows[np.argmax(np.linalg.norm(rows, axis=1))]
+    _, b, c, d = longest / np.linalg.norm(longest) * (-1 if longest[0] < 0 else 1)
+    return hand, float(b), float(c), float(d)
 
 
 def read_volume(path: Path) -> Volume:

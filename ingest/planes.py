@@ -96,6 +96,7 @@ def affine_of(first: Plane, last: Plane, slices: int) -> np.ndarray:
     The third column is the mean step, which is not along the normal where the gantry was tilted.
     """
     across, down = np.asarray(first.orientation).reshape(2, 3)
+    across, down = across / np.linalg.norm(across), down / np.linalg.norm(down)  # they are rounded
     step = (np.asarray(last.position) - np.asarray(first.position)) / max(slices - 1, 1)
     affine = np.eye(4)
     affine[:3, 0] = across * first.spacing_mm[1]

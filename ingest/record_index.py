@@ -21,6 +21,7 @@ Whole tables, written anew by each build, small beside the rest:
     merged     key, subject_key, place: patients that another replaced, and which record says so
     subject    subject_key, subject_id, shard
     tally      file, status, detail, n: the accounting
+    film, film_event, imaging_study, patient_identifier: see film_index.py
 
 An index counts only while everything that it was made of is as it was: the files that had landed,
 the store and what stands beside it, the options, and this program. Else there is none, and a full
@@ -55,7 +56,10 @@ __all__ = [
 ]
 
 SEGMENT_TABLES = ("trace", "depend", "provide", "state", "event", "undated", "provider")
-WHOLE_TABLES = ("name", "merged", "subject", "tally")
+WHOLE_TABLES = (
+    *("name", "merged", "subject", "tally"),
+    *("film", "film_event", "imaging_study", "patient_identifier"),
+)
 BESIDE = ("crosswalk.parquet", "quarantine.parquet")
 """Files of the raw zone that a build writes, and the next one starts from."""
 

@@ -213,6 +213,31 @@ UNION SELECT was FROM moved UNION SELECT now FROM moved
 """
 
 
+# Whose imaging studies may be told otherwise: all of theirs are, for what images are joined by says
+# of no record from which it came.
+_STUDIED = f"""
+CREATE OR REPLACE TEMP TABLE studied AS
+WITH old_study AS (SELECT place, key FROM old.trace WHERE type = 'ImagingStudy'),
+other AS (
+    SELECT place FROM old_study WHERE key IN (SELECT key FROM trace WHERE type = 'ImagingStudy')
+    UNION SELECT place FROM old_study SEMI JOIN dependent USING (place)
+),
+told AS (
+    SELECT place FROM other UNION SELECT place FROM trace WHERE type = 'ImagingStudy'
+)
+SELECT subject_key FROM old.state SEMI JOIN other USING (place) WHERE subject_key IS NOT NULL
+UNION SELECT r.subject_key FROM resolved r JOIN file_order o USING (file)
+    WHERE o.number * {1 << 40} + r.position IN (FROM told) AND r.subject_key IS NOT NULL
+"""
+
+_STUDIES = """
+INSERT INTO dependent
+SELECT s.place FROM old.state s SEMI JOIN studied USING (subject_key)
+SEMI JOIN (SELECT place FROM old.trace WHERE type = 'ImagingStudy') t ON t.place = s.place
+ANTI JOIN dependent d ON d.place = s.place
+WHERE s.status NOT IN ('superseded', 'deleted')
+"""
+
 # By which old records.
 _RETOLD_BY = """
 CREATE OR REPLACE TEMP TABLE retold_by AS
@@ -226,7 +251,8 @@ def find_dependents(con: duckdb.DuckDBPyConnection) -> None:
     """Fill `dependent` (place): current old records that must be projected again.
 
     Needs what is new and what was pulled to be chosen and resolved, and `provider` made of it. Then
-    fills `lacking` (place), too: what else must be pulled before anything can be projected.
+    fills `lacking` (place), too: what else must be pulled before anything can be projected. Leaves
+    `retold` and `studied` (subject_key): whose patients and imaging studies are all among them.
     """
     con.execute(_CHANGED)
     con.execute(_MOVED)
@@ -248,6 +274,8 @@ def find_dependents(con: duckdb.DuckDBPyConnection) -> None:
         WHERE status NOT IN ('superseded', 'deleted')
         """
     )
+    con.execute(_STUDIED)
+    con.execute(_STUDIES)
     con.execute(
         """
         CREATE OR REPLACE TEMP TABLE lacking AS

@@ -1,7 +1,10 @@
 """The commands `ingest` and `store`: their options, and what they do."""
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ingest.errors import StoreError, UsageError
 from serve.exporting import add_export, export_films
@@ -52,6 +55,9 @@ def add_store(sub: argparse.ArgumentParser) -> None:
     add_export(sub)
     sub.add_argument("--page", type=Path, help="info: write a page of HTML with plots, too")
     sub.add_argument(
+        "--json", action="store_true", help="info: the same facts as JSON; also with --since"
+    )
+    sub.add_argument(
         "--since", type=moment, help="info: say instead what changed since 2026-11-01[T08:00:00Z]"
     )
     sub.add_argument("--raw", type=Path, help="info --since, dicom: raw zone (default STORE.raw)")
@@ -84,7 +90,17 @@ def run_ingest(a: argparse.Namespace) -> None:
 
 
 def run_store(a: argparse.Namespace) -> None:
-    """Do with the store what was asked."""
+    """Do with the store what was asked.
+
+    With `--json`, the facts are one JSON object: `StoreFacts`, and with `--since` `Changes`, field
+    by field. A later version may add keys; those that are there keep their names and meanings.
+
+    Raises:
+        UsageError: `--json` for what has none.
+        StoreError: the store is damaged, or none.
+    """
+    if a.json and a.what != "info":
+        raise UsageError(f"--json goes with `store info`; got `store {a.what}`")
     if a.what == "verify":
         from ingest.verify import verify_store
 
@@ -101,14 +117,20 @@ def run_store(a: argparse.Namespace) -> None:
         from ingest.changes import changes_since, describe_changes
 
         raw = a.raw or raw_zone_of(a.store.resolve())
-        print(describe_changes(changes_since(a.store, raw, a.since)))
+        changes = changes_since(a.store, raw, a.since)
+        print(_json_of(changes) if a.json else describe_changes(changes))
         return
     from ingest.damage import naming_damage
     from ingest.info import describe_store, write_store_page
     from ingest.store import RecordStore
+    from ingest.store_facts import read_facts
 
     with naming_damage(store=a.store):
-        store = RecordStore(a.store)
-        print(describe_store(store))
+        facts = read_facts(RecordStore(a.store))
+        print(_json_of(facts) if a.json else describe_store(facts))
         if a.page:
-            write_store_page(store, a.page)
+            write_store_page(facts, a.page)
+
+
+def _json_of(facts: Any) -> str:
+    return json.dumps(asdict(facts), ensure_ascii=False, indent=1)

@@ -1,6 +1,7 @@
 """Deliver small hospitals in random pieces, and hold a store against one that is built anew."""
 
 import gzip
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import duckdb
 
 from ingest.build import ingest
+from ingest.landing import RawZone
 from ingest.verify import verify_store
 
 BASE = "https://fhir.example.org/r4"
@@ -278,6 +280,10 @@ def content(place: Path) -> dict[str, Any]:
         "conventions": (store / "conventions.json").read_text("utf-8"),
         "quarantine": rows(f"{raw}/quarantine.parquet"),
         "crosswalk": rows(f"{raw}/crosswalk.parquet"),
+        "images": [
+            (image.name, hashlib.sha256(image.read_bytes()).hexdigest())
+            for image in sorted((store / "images").iterdir())
+        ],
         "faults": verify_store(store),
     }
 
@@ -303,6 +309,10 @@ def index_content(place: Path) -> dict[str, list[tuple]]:
             "merged": "FROM old.merged ORDER BY ALL",
             "subject": "SELECT subject_key, subject_id FROM old.subject ORDER BY ALL",
             "tally": "FROM old.tally ORDER BY ALL",
+            "film": "FROM old.film ORDER BY ALL",
+            "film_event": "FROM old.film_event ORDER BY ALL",
+            "imaging_study": "FROM old.imaging_study ORDER BY ALL",
+            "patient_identifier": "FROM old.patient_identifier ORDER BY ALL",
         }
         return {name: con.execute(sql).fetchall() for name, sql in ask.items()}
 
@@ -322,8 +332,8 @@ def deliver(place: Path, *sources: Path, **options: Any) -> bool:
 def require_as_built_anew(place: Path) -> None:
     """Hold the store against one that is built in full of the same raw zone."""
     found, found_index = content(place), index_content(place)
-    one = next((place / "in").iterdir())
-    assert not deliver(place, one, rebuild=True)
+    one = RawZone(place / "store.raw").files()[0]
+    assert not deliver(place, one.path, timezone=one.timezone, rebuild=True)
     wanted, wanted_index = content(place), index_content(place)
     for part in wanted:
         assert found[part] == wanted[part], part

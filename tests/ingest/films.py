@@ -50,8 +50,10 @@ def write_film(path: Path, values: np.ndarray | None = None, **tags: Any) -> Pat
     return path
 
 
-def write_slice(path: Path, place: float, value: int = 0, **tags: Any) -> Path:
-    """An axial CT slice of one value, `place` mm up; its UID follows from its path."""
+def write_slice(
+    path: Path, place: float, value: int = 0, *, values: np.ndarray | None = None, **tags: Any
+) -> Path:
+    """An axial CT slice of one value, or of `values`, `place` mm up; its path makes its UID."""
     geometry: dict[str, Any] = {
         "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",
         "SOPInstanceUID": f"1.2.3.{int(hashlib.sha256(str(path).encode()).hexdigest()[:12], 16)}",
@@ -70,7 +72,7 @@ def write_slice(path: Path, place: float, value: int = 0, **tags: Any) -> Path:
         "WindowCenter": 40,
         "WindowWidth": 400,
     }
-    values = np.full((4, 6), value, "<u2")
+    values = np.full((4, 6), value, "<u2") if values is None else values
     return write_film(path, values, **{**geometry, **tags})
 
 

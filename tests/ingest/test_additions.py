@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import numpy as np
 import pytest
-from PIL import Image
 
 from ingest.references import SQL
 from ingest.store import RecordStore
@@ -187,30 +185,3 @@ def test_what_a_projection_looks_up_is_kept_of_the_first_reading() -> None:
             types = set(re.findall(r"type = '(\w+)'", text))
             assert types, script.name
             assert types <= names, script.name
-
-
-def test_images_stay_and_what_may_join_them_anew_is_built_in_full(tmp_path: Path) -> None:
-    study = {
-        "resourceType": "ImagingStudy",
-        "id": "s",
-        "status": "available",
-        "subject": WHO,
-        "started": "2020-01-05T08:00:00Z",
-        "identifier": [{"value": "film"}],
-    }
-    first = write_ndjson(tmp_path / "in" / "a.ndjson", PATIENT, study)
-    film = tmp_path / "film.png"
-    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(film)
-    deliver(tmp_path, first, film)
-    before = [path.stat().st_ino for path in (tmp_path / "store" / "images").iterdir()]
-    assert len(before) == 1
-    assert deliver(tmp_path, write_ndjson(tmp_path / "in" / "b.ndjson", observation("a", {})))
-    assert [path.stat().st_ino for path in (tmp_path / "store" / "images").iterdir()] == before
-    require_as_built_anew(tmp_path)
-    for new in ({**PATIENT, "id": "film"}, {**study, "started": "2020-01-06T08:00:00Z"}):
-        source = write_ndjson(tmp_path / "in" / f"{new['id']}.ndjson", new)
-        assert not deliver(tmp_path, source)
-    other = tmp_path / "other.png"
-    Image.fromarray(np.full((64, 64), 7, np.uint8)).save(other)
-    assert not deliver(tmp_path, other)
-    require_as_built_anew(tmp_path)

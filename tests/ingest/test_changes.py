@@ -1,3 +1,5 @@
+import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,6 +88,15 @@ def test_the_command_says_what_changed(place: Path) -> None:
     assert "ingest of 2026-11-08T00:00:00+00:00: 1 files, 7 records; added" in told
     assert "subjects: 1 new, 1 with something new, 1 merged into another" in told
     assert "Observation" in told
+
+
+def test_what_changed_is_json_too(place: Path) -> None:
+    asked = ("store", "info", str(place / "store"), "--since", "2026-11-05", "--json")
+    told = json.loads(medweave(*asked).stdout)
+    assert told == asdict(changes_since(place / "store", place / "store.raw", BETWEEN))
+    assert told["since"] == "2026-11-05T00:00:00+00:00"
+    assert told["ingests"][0].keys() == {"at", "files", "records", "whole"}
+    assert told["resources"]["Observation"] == {"new": 2, "updated": 1, "deleted": 1}
 
 
 def test_a_store_without_an_index_of_its_own_says_so(place: Path) -> None:

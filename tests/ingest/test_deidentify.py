@@ -21,6 +21,7 @@ from ingest.labels import read_cohort
 from ingest.limits import LimitedChild
 from ingest.simulate import simulate
 from ingest.store import RecordStore
+from ingest.store_facts import read_facts
 from tests.hospital import ROOT
 from tests.ingest.exports import observation, write_ndjson
 from tests.ingest.films import write_film
@@ -140,7 +141,7 @@ def test_a_choice_holds_for_all_that_comes_later(tmp_path: Path) -> None:
     ingest([one], clean, deidentify=True)
     ingest([two], clean)
     assert list(events(clean)["text_value"]) == ["[NAME]", "[NAME]"]
-    assert "de-identified, dates shifted" in describe_store(RecordStore(clean))
+    assert "de-identified, dates shifted" in describe_store(read_facts(RecordStore(clean)))
     with pytest.raises(UsageError, match="began with --deidentify and can't go on without"):
         ingest([two], clean, deidentify=False)
     with pytest.raises(UsageError, match="can't go on with --deidentify --keep-dates: one store"):
@@ -288,7 +289,7 @@ def test_writing_in_a_picture_is_flagged_and_not_exported_unless_asked(tmp_path:
     report = ingest([source], store, deidentify=True)
     assert report["deidentified"]["burned_in_annotation"] == {"stated": 1, "suspected": 1}
     assert set(pd.read_parquet(store / FLAGGED)["burned_in"]) == {"stated", "suspected"}
-    assert "writing in 1 pictures stated" in describe_store(RecordStore(store))
+    assert "writing in 1 pictures stated" in describe_store(read_facts(RecordStore(store)))
     left = {"written": 2, "burned in, or suspected to be": 2}
     assert export_dicom(store, tmp_path / "few") == left
     assert export_dicom(store, tmp_path / "all", with_burned_in=True) == {"written": 4}

@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.build import ingest
 from ingest.errors import LimitError
-from ingest.fhir_xml import xml_to_json
+from ingest.fhir_xml import _Converter, xml_to_json
 from ingest.pages import decimal, line_of
-from ingest.safe_xml import XmlCaps, XmlError
+from ingest.safe_xml import XmlCaps, XmlError, parse_xml
+from ingest.store import RecordStore
 from tests.ingest.fhir_writing import plain_markup, write_xml
+from tests.ingest.test_r5 import CASES as R5_CASES
+from tests.ingest.test_r5 import PATIENT as R5_PATIENT
+from tests.ingest.test_r5 import WHO as R5_WHO
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 EXAMPLES = sorted((DATA / "hl7_r4_examples").glob("*.json"))
@@ -39,6 +44,11 @@ OBSERVATION = b"""<?xml version="1.0" encoding="UTF-8"?>
   <valueQuantity><value value="139.50"/><unit value="mmol/L"/></valueQuantity>
   <interpretation><text value=" low "/></interpretation>
 </Observation>"""
+
+
+HL7 = '<meta><profile value="http://hl7.org/fhir/StructureDefinition'
+END = '"/></meta>'
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
 
 def numbers(text: str) -> Any:
@@ -155,6 +165,131 @@ def test_r5_has_its_own_lists() -> None:
         b"</class></Encounter>"
     )
     assert xml_to_json(content, release="R5")["class"] == [{"coding": [{"code": "IMP"}]}]
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [resource for _, said in R5_CASES.values() for resource in said],
+    ids=lambda resource: resource["resourceType"],
+)
+def test_r5_is_told_by_what_only_it_has(resource: dict[str, Any]) -> None:
+    wanted = numbers(json.dumps(resource))
+    if resource["resourceType"] == "Composition":  # R4 has all its elements: only lists differ
+        wanted |= {"subject": wanted["subject"][0]}
+    content = write_xml(wanted).encode()
+    assert same(xml_to_json(content)) == same(wanted)
+    inside = {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": wanted}]}
+    assert same(xml_to_json(write_xml(inside).encode())) == same(inside)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [resource for said, _ in R5_CASES.values() for resource in said],
+    ids=lambda resource: resource["resourceType"],
+)
+def test_r4_is_told_beside_r5(resource: dict[str, Any]) -> None:
+    wanted = numbers(json.dumps(resource))
+    assert same(xml_to_json(write_xml(wanted).encode())) == same(wanted)
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="HL7's R4 examples are not here")
+def test_r4_is_never_taken_for_r5() -> None:
+    for path in EXAMPLES:
+        content = write_xml(numbers(path.read_text("utf-8"))).encode()
+        assert xml_to_json(content) == xml_to_json(content, release="R4B"), path.name
+    found = sorted((DATA / "conformance" / "fhirpath" / "input").glob("*.xml"))
+    assert len(found) == 7
+    for path in found:
+        content = path.read_bytes()
+        assert xml_to_json(content) == xml_to_json(content, release="R4B"), path.name
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="HL7's R4 examples are not here")
+def test_where_r5_has_a_place_for_all_it_says_the_same_as_r4_but_for_lists() -> None:
+    read = 0
+    for path in EXAMPLES:
+        wanted = numbers(path.read_text("utf-8"))
+        content = write_xml(wanted).encode()
+        as_r5 = _Converter("R5", Decimal)
+        try:
+            found = as_r5.resource(parse_xml(content))
+        except XmlError:
+            continue
+        if not as_r5.left_over:
+            read += 1
+            assert unlisted(found) == unlisted(wanted), path.name
+    assert read > 50
+
+
+def unlisted(value: Any) -> Any:
+    """Take lists of one away; the rest as `same` has it."""
+    if isinstance(value, list):
+        return unlisted(value[0]) if len(value) == 1 else [unlisted(item) for item in value]
+    if isinstance(value, dict):
+        return {key: unlisted(item) for key, item in value.items() if key != "div"}
+    return same(value)
+
+
+PERFORMED = '<performer><reference value="Practitioner/1"/></performer>'
+
+
+@pytest.mark.parametrize(
+    ("root", "inner", "is_r5"),
+    [
+        ("", "", False),
+        ("", '<fhirVersion value="5.0.0"/>', True),
+        ("", f"{HL7}/MedicationRequest|5.0.0{END}", True),
+        ("", f"{HL7}/MedicationRequest|4.0.1{END}", False),
+        (
+            "",
+            '<meta><profile value="http://hl7.org/fhir/us/x/StructureDefinition/y|5.0.1"/></meta>',
+            False,
+        ),
+        ("", f"{HL7.replace('fhir/', 'fhir/5.0/')}/MedicationRequest{END}", True),
+        (
+            f'{XSI} xsi:schemaLocation="http://hl7.org/fhir http://hl7.org/fhir/R5/fhir-all.xsd"',
+            "",
+            True,
+        ),
+        (
+            f'{XSI} xsi:schemaLocation="http://hl7.org/fhir http://hl7.org/fhir/R4/fhir-all.xsd"',
+            "",
+            False,
+        ),
+        # An element that R4 alone has is stronger than what the document states.
+        (
+            "",
+            f'{HL7}/MedicationRequest|5.0.0{END}<reasonReference id="x"/>',
+            False,
+        ),
+    ],
+)
+def test_what_both_could_be_is_what_it_states_else_r4(root: str, inner: str, is_r5: bool) -> None:
+    content = (
+        f'<MedicationRequest xmlns="http://hl7.org/fhir" {root}>{inner}{PERFORMED}'
+        "</MedicationRequest>"
+    )
+    assert isinstance(xml_to_json(content.encode())["performer"], list) == is_r5
+
+
+def test_r5_xml_gives_the_events_of_r5_json(tmp_path: Path) -> None:
+    told = []
+    for form in ("json", "xml"):
+        place = tmp_path / form
+        place.mkdir()
+        for number, (_, said) in enumerate(R5_CASES.values()):
+            for beside, resource in enumerate([R5_PATIENT, *said]):
+                path = place / f"{number}-{beside}.{form}"
+                named = {"id": f"{number}-{beside}", "subject": R5_WHO} | resource
+                path.write_text(
+                    write_xml(numbers(json.dumps(named))) if form == "xml" else json.dumps(named),
+                    "utf-8",
+                )
+        ingest([place], tmp_path / f"{form}-store", public=True)
+        events = RecordStore(tmp_path / f"{form}-store").events()
+        told.append(events.project("* EXCLUDE (source)").order("ALL").fetchall())
+    assert told[0] == told[1]
+    assert len(told[0]) > 20
 
 
 @pytest.mark.parametrize(

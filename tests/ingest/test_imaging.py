@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,8 +28,8 @@ def con() -> duckdb.DuckDBPyConnection:
 
 
 def run(con: duckdb.DuckDBPyConnection, source: Path, timezone: str = "UTC") -> dict:
-    files = land(source)
-    project_images(con, files, source.parent / "store", timezone=timezone, progress=False)
+    files = [replace(file, timezone=timezone) for file in land(source)]
+    project_images(con, files, source.parent / "store", progress=False)
     return fates(con, files)
 
 

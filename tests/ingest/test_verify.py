@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest.checksums import CHECKSUMS, write_checksums
-from ingest.errors import StoreError
+from ingest.errors import StoreError, UsageError
 from ingest.info import describe_store, write_store_page
 from ingest.store import RecordStore
+from ingest.store_facts import StoreFacts, read_facts
 from ingest.verify import verify_store
-from tests.hospital import Hospital
+from tests.hospital import Hospital, medweave
 
 
 @pytest.fixture
@@ -147,17 +149,40 @@ def test_the_store_is_told_in_a_page_of_words_and_one_of_plots(
 ) -> None:
     store = RecordStore(hospital.store)
     report = store.report()
-    words = describe_store(store)
+    facts = read_facts(store)
+    words = describe_store(facts)
     assert words.startswith(f"{report['subjects']:,} subjects\n")
     assert f"{report['notes']:,} notes of" in words
     assert "IMAGE//DX//PA" in words
     assert len(words.splitlines()) < 60
-    write_store_page(store, tmp_path / "store.html")
+    write_store_page(facts, tmp_path / "store.html")
     page = (tmp_path / "store.html").read_text("utf-8")
     assert page.count("<svg") == 3
     assert "http" not in page.replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
     ).replace("http://creativecommons.org", "")
+
+
+def test_the_facts_of_a_store_are_json_that_a_script_can_read(hospital: Hospital) -> None:
+    told = json.loads(medweave("store", "info", hospital.store, "--json").stdout)
+    store = RecordStore(hospital.store)
+    report = store.report()
+    assert set(told) == {field.name for field in fields(StoreFacts)}
+    assert told["subjects"] == report["subjects"] == sum(told["held"].values())
+    assert sum(row["events"] for row in told["systems"]) == report["events"]
+    assert told["notes"]["notes"] == report["notes"]
+    assert sum(row["images"] for row in told["images"]) == report["images"]
+    assert sum(row["events"] for row in told["years"]) == told["dated"]["events"]
+    assert sum(told["events_of_a_subject"]["subjects"]) == told["subjects"]
+    first = store.query("SELECT min(time) AS t FROM events WHERE code <> 'MEDS_BIRTH'")["t"][0]
+    assert told["dated"]["first"] == f"{first.isoformat()}+00:00"
+    assert told["measured"][0].keys() == {"code", "name", "values", "subjects", "units"}
+    assert told["deidentified"] is None
+
+
+def test_json_of_what_has_none_is_refused(hospital: Hospital) -> None:
+    refused = medweave("store", "verify", hospital.store, "--json", code=UsageError.exit_code)
+    assert "--json goes with `store info`; got `store verify`" in refused.stderr
 
 
 def test_a_subjects_timeline_notes_and_images_come_as_relations(hospital: Hospital) -> None:

@@ -137,6 +137,36 @@ def test_a_slice_that_comes_later_makes_another_volume_and_the_old_one_goes(
     assert len(list((store.path / "images").iterdir())) == 2
 
 
+def test_a_series_from_two_time_zones_is_one_volume_known_when_its_last_slice_was(
+    tmp_path: Path,
+) -> None:
+    for place in range(4):
+        write_slice(tmp_path / f"in/{place % 2}/{place}.dcm", place, place)
+    store = tmp_path / "store"
+    (tmp_path / "p.ndjson").write_text(
+        '{"resourceType": "Patient", "id": "p", "identifier": [{"value": "c"}]}\n'
+    )
+    for site, zone in enumerate(("Europe/Berlin", "America/New_York")):
+        ingest([tmp_path / "p.ndjson", tmp_path / f"in/{site}"], store, timezone=zone, public=True)
+    assert verify_store(store) == []
+    assert heights(RecordStore(store)) == [[-1024, -1023, -1022, -1021]]
+    [(_, time, occurred, *_)] = RecordStore(store).images().fetchall()
+    assert f"{time:%H:%M}" == f"{occurred:%H:%M}" == "17:00"  # noon in New York
+
+
+def test_the_same_film_from_two_time_zones_is_one(tmp_path: Path) -> None:
+    (tmp_path / "p.ndjson").write_text(
+        '{"resourceType": "Patient", "id": "p", "identifier": [{"value": "c"}]}\n'
+    )
+    report: dict[str, Any] = {}
+    for site, zone in enumerate(("Europe/Berlin", "America/New_York")):
+        write_slice(tmp_path / f"in/{site}.dcm", 0, 0, SOPInstanceUID="1.2.3.7")
+        sources = [tmp_path / "p.ndjson", tmp_path / f"in/{site}.dcm"]
+        report = ingest(sources, tmp_path / "store", timezone=zone, public=True)
+    assert report["images"] == 1
+    assert report["files"]["1.dcm"]["superseded"] == 1
+
+
 def test_slice_by_slice_or_at_once_gives_the_same_store(tmp_path: Path) -> None:
     at_once, bit_by_bit = tmp_path / "a", tmp_path / "b"
     for place in range(5):
