@@ -302,7 +302,7 @@ def _next_index(world: Surroundings, report: dict[str, Any], refusable: int) -> 
     }
     [(rows, weight)] = con.execute(
         "SELECT (SELECT count(*) FROM trace),"
-        " (SELECT count(*) FROM outcome SEMI JOIN file_order USING (file))"
+        " (SELECT count(*) FROM outcome SEMI JOIN landed USING (file))"
     ).fetchall()
     told = told_of_build(zone.files[index.files :], rows, whole=False)
     made = {"name": segment.name, "rows": rows, "weight": weight, "first": index.fhir_files}
