@@ -6,7 +6,7 @@ r"""Find in a text what looks like an identifier, though nothing of the patient'
                as "MRN" or "Fall-Nr.", and eight digits and more in a row
     [NAME]     one or two names after a title: "Dr. Patel", "Frau Schmidt"
     [ADDRESS]  a street with its number
-    90+        an age of over 89 years (HIPAA, 45 CFR 164.514(b)(2)(i)(C))
+    90+        an age of over 89 years (deidentify_ages.py)
 
 `phonenumbers` 9.0 was tried: in its mild mode it takes "120/80" and "135-145" for numbers, and in
 its strict mode leaves those out that are in no plan, such as (555) 810-7203.
@@ -15,6 +15,7 @@ its strict mode leaves those out that are in no plan, such as (555) 810-7203.
 import re
 from collections.abc import Iterator
 
+from ingest.deidentify_ages import find_ages
 from ingest.deidentify_terms import ADDRESS, CONTACT, ID, NAME, Span
 
 __all__ = ["find_after_words", "find_likely", "find_long_numbers", "find_sure"]
@@ -73,14 +74,6 @@ _STREET = re.compile(
     r"(?:,?[ ]\d{5}[ ][A-ZÄÖÜ][\wäöüß-]+)?"
     r"|(?<![\w])[A-Z][a-z]+,[ ][A-Z]{2}[ ]\d{5}(?:-\d{4})?(?![\w])"
 )
-_AGE = re.compile(
-    r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?\.?o\b"
-    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[MF]\b"
-    r"|[ ]?[MF]\b[ ]?(?:with|w/|who))"
-    r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
-    r"(?P<other>9\d|1[0-2]\d)(?![\w.,/%]|-\d)",
-    re.IGNORECASE,
-)
 _MEASURES = re.compile(
     r"(?i)\s*(?:mg|mcg|µg|g|kg|ml|l|mmol|units?|iu|mm|cm|%|x|days?|weeks?|hours?)\b"
 )
@@ -117,8 +110,7 @@ def find_likely(plain: str) -> Iterator[Span]:
         yield from _all(_PHONE, plain, CONTACT)
         yield from find_after_words(plain)
         yield from _all(_STREET, plain, ADDRESS)
-        for m in _AGE.finditer(plain):
-            yield (*m.span("value" if m["value"] else "other"), "90+")
+    yield from find_ages(plain)
     yield from _values(_TITLED, plain, NAME)
 
 
