@@ -5,13 +5,16 @@ no pattern is compiled for anybody, and a text that shares no token with them co
 is found in any case, with or without accents (Müller, MUELLER, Muller), hyphenated or not, broken
 over lines, spaced out, as "Last, First", with initials beside it, and run together (janedoe, jdoe).
 
-Not every token of a name can go wherever it stands, so there are four degrees of care:
+Not every token of a name can go wherever it stands, so there are five degrees of care:
 
     ANYWHERE   most names, addresses, and numbers of five characters or more
     WHOLE      a given and the family name side by side: with a capital
-    CAPITAL    names that are ordinary words (May, Long, Black) or have three letters: only with a
-               capital, and in a text of capitals only beside another name
-    BESIDE     names of one or two letters, particles (van, de) and initials: only beside a name
+    CAPITAL    names of three letters: only with a capital, and in a text of capitals only beside
+               another name
+    CONTEXT    names that are ordinary words (May, Long, Stone) or have two letters (Li): only where
+               deidentify_context.py says that somebody is named, or beside another name
+    BESIDE     names of one letter, particles (van, de), pronouns and the like (He, An), and
+               initials: only beside a name, or after a title
 
 What is shorter than four characters, and has no keyword before it, is not found as an identifier.
 """
@@ -21,11 +24,13 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingest.deidentify_context import FUNCTION_WORDS, names_somebody, stands_after_title
 from ingest.deidentify_fold import Folded, Token, fold_word, tokens_of
 from ingest.deidentify_words import (
     NOBODY,
     ORDINARY,
     PARTICLES,
+    TITLES,
     find_eponym,
     shorten_street,
     without_flat,
@@ -35,11 +40,10 @@ __all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms", "name_parts"]
 
 NAME, ADDRESS, CONTACT, ID = "[NAME]", "[ADDRESS]", "[CONTACT]", "[ID]"
 
-_ANYWHERE, _WHOLE, _CAPITAL, _BESIDE = range(4)
+_ANYWHERE, _WHOLE, _CAPITAL, _CONTEXT, _BESIDE = range(5)
 _WIDEST_GAP = 3
 _UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue"))
 _RUN = re.compile(r"\+?\(?\d[\d ().\-/]{3,28}\d")
-_TITLED = re.compile(r"(?i)(?<![^\W_])(?:mrs|miss|mr\.|frau|herrn?)\.?[ ]{1,2}\Z")
 _BETWEEN_NAMES = re.compile(r"[\s.,;'\"()/_\-]*")
 
 Span = tuple[int, int, str]
@@ -104,7 +108,7 @@ class Terms:
     def add_words_of_name(self, words: str) -> None:
         """Add a name that is written in one piece, with or without titles."""
         bare = [
-            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in _TITLES
+            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in TITLES
         ]
         if bare:
             self.add_name(bare[:-1], bare[-1]) if "," not in words else self.add_name(
@@ -320,13 +324,6 @@ class Terms:
         listed.sort(key=lambda p: -len(p.rest))
 
 
-_TITLE_WORDS = """
-dds dipl do doz dr frau herr herrn ii iii ing jr md med miss mph mr mrs ms msc mx nat np pa phd priv
-prof rer rn sir sr
-"""
-_TITLES = frozenset(_TITLE_WORDS.split())
-
-
 def name_parts(name: Mapping[str, Any]) -> tuple[list[str], str]:
     """Give the given names and the family name of a FHIR HumanName, whatever is wrong with it."""
     given = name.get("given")
@@ -352,31 +349,26 @@ def _care_of(tokens: tuple[str, ...]) -> int:
         plain = all(t in ORDINARY or t in PARTICLES or len(t) < 3 for t in tokens)
         return _CAPITAL if plain else _ANYWHERE
     token = tokens[0]
-    if len(token) < 3 or token in PARTICLES:
+    if len(token) < 2 or token in PARTICLES or token in FUNCTION_WORDS:
         return _BESIDE
-    return _CAPITAL if len(token) == 3 or token in ORDINARY else _ANYWHERE
+    if len(token) == 2 or token in ORDINARY:
+        return _CONTEXT
+    return _CAPITAL if len(token) == 3 else _ANYWHERE
 
 
 def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
     """Decide on what needs a capital or a neighbour, and put a name's parts together."""
     shouted = not any(letter.islower() for letter in text)
-    sure = [
-        care == _ANYWHERE
-        or (text[start].isupper() and (care == _WHOLE or (care == _CAPITAL and not shouted)))
-        or (
-            tag == NAME
-            and care == _CAPITAL
-            and _TITLED.search(text, max(0, start - 9), start) is not None
-        )
-        for start, _, tag, care in hits
-    ]
+    sure = [_is_sure(text, *hit, shouted=shouted) for hit in hits]
     order = [*range(1, len(hits)), *reversed(range(len(hits) - 1)), *range(1, len(hits))]
     for index in order:  # a neighbour makes sure, and its own neighbour in turn
         for other in (index - 1, index + 1):
             if 0 <= other < len(hits) and sure[other] and not sure[index]:
                 first, second = sorted((hits[index], hits[other]))
                 alike = hits[index][2] == hits[other][2]
-                sure[index] = alike and _near(text, first[1], second[0])
+                # An initial has a point; behind any other one, a sentence begins.
+                apart = first[1] - first[0] > 2 and text.startswith(". ", first[1])
+                sure[index] = alike and not apart and _near(text, first[1], second[0])
     spans: list[Span] = []
     for (start, end, tag, _), taken in zip(hits, sure, strict=True):
         if not taken:
@@ -388,6 +380,16 @@ def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
         else:
             spans.append((start, end, tag))
     return spans
+
+
+def _is_sure(text: str, start: int, end: int, tag: str, care: int, *, shouted: bool) -> bool:
+    if care == _ANYWHERE or (tag == NAME and stands_after_title(text, start)):
+        return True
+    if not text[start].isupper() or care == _BESIDE:
+        return False
+    if care == _CAPITAL:
+        return not shouted or names_somebody(text, start, end, ordinary=False)
+    return care == _WHOLE or names_somebody(text, start, end)
 
 
 def _near(text: str, end: int, start: int) -> bool:

@@ -68,6 +68,41 @@ def test_a_name_that_is_a_word_goes_where_it_is_a_name(text: str, scrubbed: str)
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Stone", "Mrs [Stone] has a renal stone; mrs. [stone] and Mr [Stone] came."),
+        ("Stone", "[Stone, Anna] or [Anna Stone] and [STONE, A.] told us. [Stone]'s wife called."),
+        ("Stone", "[Stone] denies pain. Told [Stone] of it; with [Stone], 64 y. Name: [STONE]"),
+        ("Stone", "Stone in the left ureter. 1. Stone removed\n- Stone 5 mm. Kidney Stone found."),
+        ("Stone", "FINDINGS: RENAL STONE, left. CT Stone Protocol. RENAL STONE IS SMALL"),
+        ("Stone", "[STONE] DENIES PAIN AND PASSED A STONE; MRS [STONE] AGREED"),
+        ("Stone", "[Stone]\nSeen by: [Stone]"),
+        ("Stone", "code 'Stone in ureter' (Stone/volume); his wife ([Stone])"),
+        ("Long", "Long history of pain. Long-acting insulin, Long QT. We asked [Long] again."),
+        ("May", "May be given with food. It may help. Discussed with [May]. Seen: [May], 70 F"),
+        ("Jung", "Frau [Jung] kam. [Jung] wurde gesehen. Der Patient ist jung. Jung an Jahren."),
+        ("Stein", "Der Stein im Ureter, ein großer Stein. Herr [Stein] klagt. [Stein] klagt auch."),
+        (
+            "Li",
+            "Mr [Li] came, mr. [li] went. [Li] was seen. Told [Li] that. [Li]'s wife. Frau [Li]",
+        ),
+        (
+            "Li",
+            "Li 0.8 mmol/l, serum Li, Li level, on Li 450 mg, Li+; [LI] WAS SEEN; [Li, A.] came",
+        ),
+        ("Ng", "[Ng, Anna]. NG tube in place. Placed an NG tube for [Ng]. pt [Ng]"),
+        ("He", "He was seen, he says. An hour. Mr [He] came; [Anna He]"),
+        ("Kim", "[Kim] came."),
+        ("Kim", "KIM NA 139, [KIM] IS WELL"),
+    ],
+)
+def test_a_name_that_is_a_word_or_short_goes_where_it_names_somebody(name: str, text: str) -> None:
+    who = scrubber((["Anna"], name), days=0)
+    written = re.sub(r"[\[\]]", "", text)
+    assert who.scrub(written) == re.sub(r"\[[^\]]*\]", "[NAME]", text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "metoprolol 5 mg, BP 120/80 mmHg, 3/5 strength, EF 55-60 %, INR 2.0-3.0, WBC 4.5-10.2",
