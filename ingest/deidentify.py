@@ -26,7 +26,6 @@ picture. Where a name is a very common word or shorter than three letters, see d
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -38,7 +37,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ingest.deidentify_choice import FLAGGED, Deidentification
-from ingest.deidentify_dates import DateStyle, shift_days
+from ingest.deidentify_dates import DateStyle
 from ingest.deidentify_fold import tokens_of
 from ingest.deidentify_known import gather_known, read_staff, read_terms
 from ingest.deidentify_terms import Terms
@@ -190,7 +189,8 @@ def deidentify_events(
     month_first = {file.id for file in files if file.timezone.startswith(_AMERICA)}
     reasons, everybody = _read_reasons(con), Terms()
     met = (everybody, {token for text in reasons for token in tokens_of(text)})
-    counts = _scrub_all(con, month_first, met, progress=progress)
+    use: dict[str, Any] = {"in_place": choice.in_place, "progress": progress}
+    counts = _scrub_all(con, month_first, met, **use)
     for statement in (_PARENTS, _EARLY, _APPLY):
         con.execute(statement)
     con.execute("DROP TABLE projected")
@@ -217,7 +217,7 @@ def deidentify_events(
 def _choose_shifts(con: duckdb.DuckDBPyConnection, secret: bytes, choice: Deidentification) -> None:
     keys = [k for (k,) in con.execute("SELECT DISTINCT subject_key FROM projected").fetchall()]
     ids = subject_ids(sorted(keys), secret)
-    days = [shift_days(n, secret) if choice.shifts_dates else 0 for n in ids.values()]
+    days = [choice.days_of(n, secret) for n in ids.values()]
     shifts = pa.table(
         {"subject_key": pa.array(ids, pa.string()), "days": pa.array(days, pa.int64())}
     )
@@ -231,6 +231,7 @@ def _scrub_all(
     month_first: set[str],
     met: tuple[Terms, set[str]],
     *,
+    in_place: bool,
     progress: bool,
 ) -> int:
     """Scrub every text and every code, subject by subject; give how many texts changed.
@@ -258,7 +259,9 @@ def _scrub_all(
         coded = _Grouped(_groups(coding.execute(_WORDS)))
         bar = tqdm(desc="de-identifying", unit="subject", disable=not progress)
         for key, days, birth in _rows(subjects):
-            scrubber = _scrubber(known.take(key) or Terms(), staff, days, birth)
+            hidden = frozenset([birth.date()] if birth else [])
+            style = DateStyle(days=days, hidden=hidden, in_place=in_place)
+            scrubber = _scrubber(known.take(key) or Terms(), staff, style)
             everybody.add_met(scrubber.terms, met_words)
             for _, row, code, text, file, year in said.take(key) or ():
                 if code.startswith("NOTE_UNREAD//"):
@@ -283,14 +286,9 @@ def _scrub_all(
     return texts.count
 
 
-def _scrubber(terms: Terms, staff: Terms, days: int, birth: datetime | None) -> Scrubber:
-    hidden = frozenset([birth.date()] if birth else [])
-    return Scrubber(
-        terms=terms,
-        staff=staff,
-        style=DateStyle(days=days, hidden=hidden),
-        birth_years=frozenset(day.year for day in hidden),
-    )
+def _scrubber(terms: Terms, staff: Terms, style: DateStyle) -> Scrubber:
+    years = frozenset(day.year for day in style.hidden)
+    return Scrubber(terms=terms, staff=staff, style=style, birth_years=years)
 
 
 class _Grouped:

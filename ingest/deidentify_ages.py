@@ -17,7 +17,7 @@ _DIGITS = re.compile(
     r"|\.[ ](?:geburtstag|lebensjahr))"
     r"|(?<![\w.,/-])(?P<nth>(?:9\d|1[0-2]\d)(?:st|nd|rd|th))(?=[ ](?:birthday|year of life))"
     r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
-    r"(?P<other>9\d|1[0-2]\d)(?![\w.,/%]|-\d)",
+    r"(?P<other>9\d|1[0-2]\d)(?![\w/%]|[.,-]\d)",
     re.IGNORECASE,
 )
 _GAP = r"[\s-]{1,3}"

@@ -197,7 +197,7 @@ class DateStyle:
     """Say how the dates of one text are read and shifted."""
 
     days: int
-    """By how many days; 0 leaves them."""
+    """By how many days; 0 leaves them, unless they are read `in_place`."""
 
     month_first: bool = False
     """How `3/4/2024` is read where the text itself does not show it."""
@@ -207,6 +207,14 @@ class DateStyle:
 
     hidden: frozenset[date] = frozenset()
     """Dates that are [DATE] rather than shifted: a birth that would tell an age over 89."""
+
+    in_place: bool = False
+    """Read and write dates as if they were shifted, though by no day."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether dates are looked for at all."""
+        return bool(self.days or self.hidden or self.in_place)
 
 
 def shift_days(subject_id: int, secret: bytes) -> int:
@@ -228,7 +236,7 @@ def find_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_dates(text, style)][:3]
     ['2024-04-01', '[DATE]', 'April 5th, 2024']
     """
-    for m in _SHARED.finditer(text) if style.days else ():
+    for m in _SHARED.finditer(text) if style.days or style.in_place else ():
         yield (*m.span(), DATE)
     for m in _ISO.finditer(text):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")

@@ -73,20 +73,17 @@ class Scrubber:
         style = replace(self.style, year=year, month_first=month_first)
         seen = _look(text)
         known = self._find_known(seen)
-        dated = style.days or style.hidden
         if (
             not known
             and not seen.suspicious
-            and not (seen.has_digits and (dated or self.birth_years))
+            and not (seen.has_digits and (style.reads or self.birth_years))
         ):
             return text
         return _replaced(text, [*known, *self._find_in_words(seen.folded, style)])
 
     def is_identifier(self, number: str) -> bool:
         """Say whether a whole number is one of the patient's, or the birth date where dates go."""
-        return number in self.terms or bool(
-            (self.style.days or self.style.hidden) and number in self.terms.births
-        )
+        return number in self.terms or (self.style.reads and number in self.terms.births)
 
     def scrub_coded(self, text: str) -> str:
         """Scrub what is a code or was written by a program."""
@@ -154,7 +151,7 @@ class Scrubber:
 
     def _find_in_words(self, text: Folded, style: DateStyle) -> Iterator[Span]:
         plain = text.plain
-        dated = bool(style.days or style.hidden)
+        dated = style.reads
         for found in (
             find_sure(plain),
             self._find_dates(plain, style) if dated else (),
@@ -180,7 +177,7 @@ class Scrubber:
 
     def _find_in_code(self, text: Folded) -> Iterator[Span]:
         plain = text.plain
-        dated = bool(self.style.days or self.style.hidden)
+        dated = self.style.reads
         for found in (
             find_sure(plain, coded=True),
             find_plain_dates(plain, self.style) if dated else (),

@@ -16,7 +16,6 @@ from typing import Any
 from tqdm import tqdm
 
 from ingest.deidentify_choice import Deidentification
-from ingest.deidentify_dates import shift_days
 from ingest.errors import LimitError, StoreError, UsageError
 from ingest.identity import load_or_create_key
 from ingest.landing import LandedFile, RawZone
@@ -81,7 +80,7 @@ def export_dicom(
             if image in flagged and not with_burned_in:
                 counts["burned in, or suspected to be"] += 1
                 continue
-            days = shift_days(subject, secret) if choice.shifts_dates else 0
+            days = choice.days_of(subject, secret)
             use: dict[str, Any] = {"subject": str(subject), "days": days, "uid_key": uid_key}
             try:
                 told, content = child.call(path=str(_unchanged(film)), **use)

@@ -210,6 +210,7 @@ def test_a_value_goes_only_if_it_is_the_patients_own_number() -> None:
         ("she is one hundred\nyears old", "she is 90+\nyears old"),
         ("aged ninety-five, died at ninety six.", "aged 90+, died at 90+."),
         ("her 93rd birthday, her ninety-third birthday", "her 90+ birthday, her 90+ birthday"),
+        ("aged 98, or 97: age: 95.", "aged 90+, or 97: age: 90+."),
         ("a centenarian", "a 90+"),
         ("dreiundneunzigjährige Patientin", "90+jährige Patientin"),
         (
