@@ -39,7 +39,7 @@ from tqdm import tqdm
 from ingest.deidentify_choice import FLAGGED, Deidentification
 from ingest.deidentify_dates import DateStyle
 from ingest.deidentify_fold import tokens_of
-from ingest.deidentify_known import gather_known, read_staff, read_terms
+from ingest.deidentify_known import gather_known, keep_known, read_staff, read_terms
 from ingest.deidentify_terms import Terms
 from ingest.deidentify_text import Scrubber
 from ingest.errors import LimitError
@@ -166,6 +166,7 @@ def deidentify_events(
     secret: bytes,
     choice: Deidentification,
     *,
+    raw: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Replace `projected` by what may stay of it; give what the report says of that.
@@ -177,10 +178,13 @@ def deidentify_events(
         store: where the list of images with burned-in annotation is written.
         secret: the key of the pseudonyms.
         choice: whether dates are shifted.
+        raw: the raw zone, where what is known is kept for an export of films.
         progress: whether to show bars on stderr.
     """
     gather_known(con, fhir, progress=progress)
     flagged = _gather_films(con, files, progress=progress)
+    if raw is not None:
+        keep_known(con, raw)
     _choose_shifts(con, secret, choice)
     con.execute(_OLD if choice.shifts_dates else _OLD + " AND false")
     con.execute("CREATE TABLE clean_texts (row BIGINT, clean VARCHAR)")
@@ -261,7 +265,8 @@ def _scrub_all(
         for key, days, birth in _rows(subjects):
             hidden = frozenset([birth.date()] if birth else [])
             style = DateStyle(days=days, hidden=hidden, in_place=in_place)
-            scrubber = _scrubber(known.take(key) or Terms(), staff, style)
+            years, terms = frozenset(day.year for day in hidden), known.take(key) or Terms()
+            scrubber = Scrubber(terms=terms, staff=staff, style=style, birth_years=years)
             everybody.add_met(scrubber.terms, met_words)
             for _, row, code, text, file, year in said.take(key) or ():
                 if code.startswith("NOTE_UNREAD//"):
@@ -284,11 +289,6 @@ def _scrub_all(
     words.flush()
     texts.flush()
     return texts.count
-
-
-def _scrubber(terms: Terms, staff: Terms, style: DateStyle) -> Scrubber:
-    years = frozenset(day.year for day in style.hidden)
-    return Scrubber(terms=terms, staff=staff, style=style, birth_years=years)
 
 
 class _Grouped:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.deidentify_dates import DATE, DateStyle, shift_days, shift_dicom
 from ingest.deidentify_fold import fold
-from ingest.deidentify_known import add_person
+from ingest.deidentify_people import add_person
 from ingest.deidentify_terms import Terms
 from ingest.deidentify_text import Scrubber
 
