@@ -8,17 +8,18 @@ say no more than that, and stay. A number of years in words is an age only where
 import re
 from collections.abc import Iterator
 
+from ingest.deidentify_digits import find_near_digits, lowered
+
 __all__ = ["find_ages"]
 
 _DIGITS = re.compile(
     r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?\.?o\b"
-    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[MF]\b"
-    r"|[ ]?[MF]\b[ ]?(?:with|w/|who)"
+    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[mf]\b"
+    r"|[ ]?[mf]\b[ ]?(?:with|w/|who)"
     r"|\.[ ](?:geburtstag|lebensjahr))"
     r"|(?<![\w.,/-])(?P<nth>(?:9\d|1[0-2]\d)(?:st|nd|rd|th))(?=[ ](?:birthday|year of life))"
     r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
-    r"(?P<other>9\d|1[0-2]\d)(?![\w/%]|[.,-]\d)",
-    re.IGNORECASE,
+    r"(?P<other>9\d|1[0-2]\d)(?![\w/%]|[.,-]\d)"
 )
 _GAP = r"[\s-]{1,3}"
 _UNIT = "(?:one|two|three|four|five|six|seven|eight|nine)"
@@ -67,9 +68,9 @@ def find_ages(plain: str) -> Iterator[tuple[int, int, str]]:
     >>> [(text[a:b], tag) for a, b, tag in find_ages(text)]
     [('95', '90+'), ('ninety-three', '90+')]
     """
-    for m in _DIGITS.finditer(plain):
+    for m in find_near_digits(_DIGITS, lowered(plain), before=12):
         yield (*m.span(m.lastgroup or "value"), "90+")
-    lower = plain.lower()
+    lower = lowered(plain)
     if any(hint in lower for hint in _HINTS):
         for pattern in _WORDS:
             for m in pattern.finditer(plain):

@@ -30,6 +30,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
+from ingest.deidentify_digits import find_near_digits, lowered
+
 __all__ = [
     "DATE",
     "DateStyle",
@@ -84,7 +86,7 @@ _WEEKDAY_BEFORE = re.compile(
     + r")(?:\.?,?[ ]+(?:the |den |dem )?)$",
     re.IGNORECASE,
 )
-_MONTH_WORD = re.compile(r"(?<![^\W\d_])" + _M, re.IGNORECASE)
+_MONTH_WORD = re.compile(r"(?<![^\W\d_])" + _M)
 _TH = r"(?:st|nd|rd|th|\.)?"
 # What stands before or behind may be the other end of a period: 04.03.2024-09.03.2024.
 _BEFORE = r"(?<![^\W_])(?:(?<!\d[.,:/-])|(?<=[./]\d{4}-)|(?<=[./]\d\d-))"
@@ -147,8 +149,7 @@ _DATE_WORD = re.compile(
     r"|bis|den|dem|geb(?:oren)?|gest(?:orben)?|verstorben|aufgenommen|entlassen|dat(?:e|um)[ ]?:|"
     + "|".join(sorted(_WEEKDAY_PLACE, key=len, reverse=True))
     + r")|from|to|by|after|before|between|through|of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
-    r"(?:the |den |dem |zum )?(?=\d)",
-    re.IGNORECASE,
+    r"(?:the |den |dem |zum )?(?=\d)"
 )
 _JOINED = re.compile(
     r"[ ]?(?:[-–—,&+]|\b(?:and|or|to|until|till|through|und|oder|bis)\b)[ ]?"
@@ -158,7 +159,7 @@ _JOINED = re.compile(
 _SHOWN = re.compile(
     r"(?:^[ \t*•-]*(?=\d{1,2}[/.]\d{1,2}\.?[ ]?:(?!\d))"
     r"|(?<![\w.,:/-])(?=\d{1,2}[/.]\d{1,2}\.?,?[ ](?:at |um |@[ ]?)?(?:[01]?\d|2[0-3]):[0-5]\d\b))",
-    re.IGNORECASE | re.MULTILINE,
+    re.MULTILINE,
 )
 """Before what a clock or a colon makes a date of, at the beginning of a line."""
 
@@ -184,8 +185,7 @@ _SHARED = re.compile(
     r"(?<![^\W_])(?:" + _M + r"[ ]\d{1,2}(?:st|nd|rd|th)?[ ]?[-–—][ ]?\d{1,2}(?:st|nd|rd|th)?,?"
     r"|\d{1,2}\.?[ ]?[-–—][ ]?\d{1,2}\.?[ ]?(?:\d{1,2}\.|" + _M + r",?|" + _R + r"\.)"
     r"|\d{1,2}[./](?:\d{1,2}|" + _R + r")\.?[ ]?[-–—][ ]?\d{1,2}[./](?:\d{1,2}|" + _R + r")[./])"
-    r"[ ]?(?:1[6-9]|2[0-3])\d\d(?![\w])",
-    re.IGNORECASE,
+    r"[ ]?(?:1[6-9]|2[0-3])\d\d(?![\w])"
 )
 
 Found = tuple[int, int, str]
@@ -236,18 +236,19 @@ def find_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_dates(text, style)][:3]
     ['2024-04-01', '[DATE]', 'April 5th, 2024']
     """
-    for m in _SHARED.finditer(text) if style.days or style.in_place else ():
+    shifts = style.days or style.in_place
+    for m in find_near_digits(_SHARED, lowered(text)) if shifts else ():
         yield (*m.span(), DATE)
-    for m in _ISO.finditer(text):
+    for m in find_near_digits(_ISO, text, before=0, digits=6):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
     yield from _find_numbers(text, style)
-    lower = text.lower()
+    lower = lowered(text)
     if any(name in lower for name in _STEMS):
         yield from _find_months(text, style)
-    for m in _NUMBER_YEAR.finditer(text):
+    for m in find_near_digits(_NUMBER_YEAR, text, before=0, digits=5):
         year, month = m["y"] or m["y2"], m["m"] or m["m2"]
         yield _written(m, _date(int(year), int(month), 15), style, "ym")
-    for m in _ROMAN_MONTH.finditer(text):
+    for m in find_near_digits(_ROMAN_MONTH, text, before=0):
         month, year = _ROMAN_NUMBER[(m["m"] or m["m2"]).lower()], _year(m["y"] or m["y2"], style)
         yield _written(m, _date(year, month, int(m["d"])), style, "ymd")
     yield from _find_pairs(text, style)
@@ -259,7 +260,7 @@ def find_plain_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_plain_dates("VISIT_2024-03-01 10-12-14", DateStyle(days=1))]
     ['2024-03-02']
     """
-    for m in _ISO.finditer(text):
+    for m in find_near_digits(_ISO, text, before=0, digits=6):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
     for start, end, new in _find_numbers(text, style):
         if re.search(r"\d{4}$", text[start:end]):
@@ -272,7 +273,7 @@ def find_compact_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> list(find_compact_dates("20240301101500", DateStyle(days=1)))
     [(0, 14, '20240302101500')]
     """
-    for m in _COMPACT.finditer(text):
+    for m in find_near_digits(_COMPACT, text, before=0, digits=8):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
 
 
@@ -299,7 +300,7 @@ def shift_dicom(text: str, days: int) -> str | None:
 
 
 def _find_months(text: str, style: DateStyle) -> Iterator[Found]:
-    for word in _MONTH_WORD.finditer(text):
+    for word in find_near_digits(_MONTH_WORD, lowered(text)):
         m = _day_before(text, word.start()) or _MONTH_FIRST.match(text, word.start())
         if m is None:
             m = _MONTH_YEAR.match(text, word.start())
@@ -328,9 +329,9 @@ def _day_before(text: str, month: int) -> re.Match[str] | None:
 
 def _find_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     """Give days and months alone, where a word, a clock or a colon makes dates of them."""
-    words = _DATE_WORD.finditer(text)
+    words = find_near_digits(_DATE_WORD, lowered(text))
     places = [(m.end(), m["sure"] is not None) for m in words]
-    places += [(m.end(), True) for m in _SHOWN.finditer(text)]
+    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lowered(text), digits=2)]
     for place, sure in places:
         m = _PAIR.match(text, place)
         # A number with a point is one, unless a point ends it, too: "from 3.4 to 5.6".
@@ -368,7 +369,7 @@ def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:
 
 
 def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
-    matches = list(_NUMBERS.finditer(text))
+    matches = list(find_near_digits(_NUMBERS, text, before=0, digits=4))
     month_first = style.month_first
     for m in matches:  # what one date shows, holds for the others of its text
         if m["s"] != "." and (int(m["a"]) > 12) != (int(m["b"]) > 12):

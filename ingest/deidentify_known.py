@@ -23,8 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ingest.deidentify_people import add_said, names_of, read_json
-from ingest.deidentify_terms import Terms, name_parts
+from ingest.deidentify_people import add_said, name_parts, names_of, read_json
+from ingest.deidentify_terms import Terms
 from ingest.landing import LandedFile
 from ingest.records import read_records
 

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ingest.deidentify_fold import tokens_of
-from ingest.deidentify_terms import Terms, name_parts
+from ingest.deidentify_terms import Terms
 
-__all__ = ["add_film", "add_person", "add_said", "add_shown", "names_of", "read_json"]
+__all__ = ["add_film", "add_person", "add_said", "add_shown", "name_parts", "names_of", "read_json"]
 
 _HOUSES = frozenset(
     ["hospital", "clinic", "department", "laboratory", "laboratories", "university", "institute"]
@@ -120,6 +121,14 @@ def _add_address(terms: Terms, address: dict[str, Any]) -> None:
                 terms.add_place(city=part)
     terms.add_place(written, str(address.get("city") or ""), str(address.get("postalCode") or ""))
     terms.add_place(city=str(address.get("district") or ""))
+
+
+def name_parts(name: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Give the given names and the family name of a FHIR HumanName, whatever is wrong with it."""
+    given = name.get("given")
+    firsts = [part for part in given if isinstance(part, str)] if isinstance(given, list) else []
+    family = name.get("family")
+    return firsts, family if isinstance(family, str) else ""
 
 
 def names_of(person: Any) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from ingest.deidentify_dates import (
     find_dates,
     find_plain_dates,
 )
+from ingest.deidentify_digits import find_near_digits, has_digits, has_login
 from ingest.deidentify_fold import Folded, fold, tokens_of
 from ingest.deidentify_patterns import find_after_words, find_likely, find_long_numbers, find_sure
 from ingest.deidentify_terms import NAME, Span, Terms
@@ -171,7 +172,7 @@ class Scrubber:
 
     def _find_births(self, plain: str) -> Iterator[Span]:
         """Give the birth date where it is written as no other date is."""
-        for m in _BIRTH.finditer(plain) if self.terms.births else ():
+        for m in find_near_digits(_BIRTH, plain, before=0) if self.terms.births else ():
             if re.sub(r"\D", "", m[0]) in self.terms.births:
                 yield (*m.span(), DATE)
 
@@ -203,7 +204,6 @@ class _Seen:
 
 
 _BIRTH = re.compile(r"(?<![\d.,])\d{1,4}[ ._/-]?\d\d[ ._/-]?\d{2,4}(?!\d|[.,]\d)")
-_LOGIN = re.compile(r"[^\W\d_]{4}\d{1,8}(?![^\W_])")
 
 
 def _look(text: str) -> _Seen:
@@ -212,14 +212,14 @@ def _look(text: str) -> _Seen:
 
 def _look_once(text: str) -> _Seen:
     folded = fold(text)
-    words = {word for word, _, _ in folded.tokens}
+    words = folded.words()
     # What is long comes once, and is looked through when it is scrubbed.
     finders = (find_sure, find_likely, find_long_numbers)
     return _Seen(
         folded=folded,
-        words=frozenset(words | {word[:-1] for word in words if word.endswith("s")}),
-        broken=bool(folded.joined_tokens()) or _LOGIN.search(folded.folded) is not None,
-        has_digits=any(letter.isdigit() for letter in folded.plain),
+        words=frozenset(words | {word[:-1] for word in words if word[-1] == "s"}),
+        broken=bool(folded.joined_tokens()) or has_login(folded.folded),
+        has_digits=has_digits(folded.plain),
         suspicious=len(text) > _SHORT or any(True for find in finders for _ in find(folded.plain)),
     )
 
