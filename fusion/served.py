@@ -15,6 +15,7 @@ from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.train import frozen_encoders
 from ingest.conventions import Conventions
 from ingest.damage import damage_of_table
+from ingest.deidentify_choice import Deidentification
 from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
@@ -38,6 +39,9 @@ class ServedRun:
 
     conventions: Conventions
     """How the records were read that it was trained on; what is served must be read alike."""
+
+    deidentification: Deidentification | None
+    """How they were de-identified, if they were; what is served must be scrubbed alike."""
 
     def __init__(self, run: Path, *, cache: Path | None = None, encoders: Embedder | None = None):
         """Check and open a run.
@@ -64,6 +68,7 @@ class ServedRun:
         # A run that does not say was trained on units as they came.
         said = config.get("conventions")
         self.conventions = Conventions.of_json(said) if said else Conventions(keep_units=True)
+        self.deidentification = Deidentification.of_report(config)
         self.names: tuple[str, ...] = tuple(config["candidates"])
         self._champions = read_json(run / "champion.json")["tasks"]
         self._calibration = read_json(run / "calibration.json")

@@ -27,6 +27,7 @@ from fusion.rows import Rows, digest_rows, read_rows
 from fusion.run import LAYOUT, digest_files, read_json, seal_run, verify_run, write_json
 from ingest.conventions import Conventions, read_conventions
 from ingest.damage import naming_damage
+from ingest.deidentify_choice import read_choice
 from ingest.errors import CohortError, MedweaveError, RunError, UsageError
 from ingest.labels import Cohort, read_cohort, write_splits
 
@@ -103,6 +104,9 @@ def train(
         "packages": _versions(),
         "conventions": (read_conventions(store) or Conventions(keep_units=True)).to_json(),
     }
+    choice = read_choice(store)
+    if choice is not None:
+        config |= {"deidentified": choice.stated()}
     encoders = encoders or frozen_encoders(cache or token_cache(store))
     config["preprocessing"] = encoders.preprocessing
     asked = {f.name: f.read_text("utf-8") for f in sorted((cohort / "tasks").glob("*.yaml"))}

@@ -253,7 +253,7 @@ def _build_whole(
         told: dict[str, Any] = {}
         named = files
         if choice is not None:
-            use = {"progress": progress}
+            use = {"raw": zone.path, "progress": progress}
             told["deidentified"] = deidentify_events(con, fhir, files, fresh, secret, choice, **use)
             named = with_neutral_names(files)
         write_crosswalk(con, secret, zone.path)

@@ -26,7 +26,6 @@ picture. Where a name is a very common word or shorter than three letters, see d
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -38,9 +37,9 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from ingest.deidentify_choice import FLAGGED, Deidentification
-from ingest.deidentify_dates import DateStyle, shift_days
+from ingest.deidentify_dates import DateStyle
 from ingest.deidentify_fold import tokens_of
-from ingest.deidentify_known import gather_known, read_staff, read_terms
+from ingest.deidentify_known import gather_known, keep_known, read_staff, read_terms
 from ingest.deidentify_terms import Terms
 from ingest.deidentify_text import Scrubber
 from ingest.errors import LimitError
@@ -167,6 +166,7 @@ def deidentify_events(
     secret: bytes,
     choice: Deidentification,
     *,
+    raw: Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Replace `projected` by what may stay of it; give what the report says of that.
@@ -178,10 +178,13 @@ def deidentify_events(
         store: where the list of images with burned-in annotation is written.
         secret: the key of the pseudonyms.
         choice: whether dates are shifted.
+        raw: the raw zone, where what is known is kept for an export of films.
         progress: whether to show bars on stderr.
     """
     gather_known(con, fhir, progress=progress)
     flagged = _gather_films(con, files, progress=progress)
+    if raw is not None:
+        keep_known(con, raw)
     _choose_shifts(con, secret, choice)
     con.execute(_OLD if choice.shifts_dates else _OLD + " AND false")
     con.execute("CREATE TABLE clean_texts (row BIGINT, clean VARCHAR)")
@@ -190,7 +193,8 @@ def deidentify_events(
     month_first = {file.id for file in files if file.timezone.startswith(_AMERICA)}
     reasons, everybody = _read_reasons(con), Terms()
     met = (everybody, {token for text in reasons for token in tokens_of(text)})
-    counts = _scrub_all(con, month_first, met, progress=progress)
+    use: dict[str, Any] = {"in_place": choice.in_place, "progress": progress}
+    counts = _scrub_all(con, month_first, met, **use)
     for statement in (_PARENTS, _EARLY, _APPLY):
         con.execute(statement)
     con.execute("DROP TABLE projected")
@@ -217,7 +221,7 @@ def deidentify_events(
 def _choose_shifts(con: duckdb.DuckDBPyConnection, secret: bytes, choice: Deidentification) -> None:
     keys = [k for (k,) in con.execute("SELECT DISTINCT subject_key FROM projected").fetchall()]
     ids = subject_ids(sorted(keys), secret)
-    days = [shift_days(n, secret) if choice.shifts_dates else 0 for n in ids.values()]
+    days = [choice.days_of(n, secret) for n in ids.values()]
     shifts = pa.table(
         {"subject_key": pa.array(ids, pa.string()), "days": pa.array(days, pa.int64())}
     )
@@ -231,6 +235,7 @@ def _scrub_all(
     month_first: set[str],
     met: tuple[Terms, set[str]],
     *,
+    in_place: bool,
     progress: bool,
 ) -> int:
     """Scrub every text and every code, subject by subject; give how many texts changed.
@@ -258,7 +263,10 @@ def _scrub_all(
         coded = _Grouped(_groups(coding.execute(_WORDS)))
         bar = tqdm(desc="de-identifying", unit="subject", disable=not progress)
         for key, days, birth in _rows(subjects):
-            scrubber = _scrubber(known.take(key) or Terms(), staff, days, birth)
+            hidden = frozenset([birth.date()] if birth else [])
+            style = DateStyle(days=days, hidden=hidden, in_place=in_place)
+            years, terms = frozenset(day.year for day in hidden), known.take(key) or Terms()
+            scrubber = Scrubber(terms=terms, staff=staff, style=style, birth_years=years)
             everybody.add_met(scrubber.terms, met_words)
             for _, row, code, text, file, year in said.take(key) or ():
                 if code.startswith("NOTE_UNREAD//"):
@@ -281,16 +289,6 @@ def _scrub_all(
     words.flush()
     texts.flush()
     return texts.count
-
-
-def _scrubber(terms: Terms, staff: Terms, days: int, birth: datetime | None) -> Scrubber:
-    hidden = frozenset([birth.date()] if birth else [])
-    return Scrubber(
-        terms=terms,
-        staff=staff,
-        style=DateStyle(days=days, hidden=hidden),
-        birth_years=frozenset(day.year for day in hidden),
-    )
 
 
 class _Grouped:

@@ -1,7 +1,9 @@
 """Keep whether a store is de-identified: it is chosen once, and holds for all that comes later.
 
 The choice stands in the raw zone (`deidentify.json`), which the store is a function of, and in the
-store's report. A store that mixed both would be taken for a de-identified one.
+store's report. A store that mixed both would be taken for a de-identified one. Training takes it
+into the run's `run.json`, so that an upload at serving time is scrubbed as the records were that
+the model was trained on.
 """
 
 import json
@@ -14,6 +16,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from ingest.deidentify_dates import shift_days
 from ingest.errors import MedweaveError, StoreError, UsageError
 from ingest.landing import LandedFile, RawZone
 
@@ -21,8 +24,10 @@ __all__ = [
     "FLAGGED",
     "Deidentification",
     "choosing",
+    "read_choice",
     "settle_choice",
     "with_neutral_names",
+    "write_choice",
 ]
 
 FLAGGED = "metadata/burned_in_annotation.parquet"
@@ -36,15 +41,33 @@ class Deidentification:
     shifts_dates: bool = True
     """Whether dates are shifted, one number of days a subject; else they stay as they are."""
 
+    in_place: bool = False
+    """Shift by no day, and read and write dates as a shift does: of an upload, whose dates a person
+    is to see, and which a model is to read as it read the records of a store with shifted dates."""
+
     @classmethod
     def of_report(cls, report: dict[str, Any]) -> "Deidentification | None":
         """Read the choice that a store's report states; None where it is not de-identified."""
         said = report.get("deidentified")
-        return cls(shifts_dates=said["dates"] == "shifted") if said else None
+        if not said:
+            return None
+        dates = said["dates"]
+        return cls(shifts_dates=dates in ("shifted", "in place"), in_place=dates == "in place")
 
     def stated(self) -> dict[str, Any]:
         """Give what the report states."""
-        return {"dates": "shifted" if self.shifts_dates else "kept"}
+        if not self.shifts_dates:
+            return {"dates": "kept"}
+        return {"dates": "in place" if self.in_place else "shifted"}
+
+    def days_of(self, subject_id: int, secret: bytes) -> int:
+        """Give by how many days a subject's dates are shifted."""
+        moves = self.shifts_dates and not self.in_place
+        return shift_days(subject_id, secret) if moves else 0
+
+    def for_upload(self) -> "Deidentification":
+        """Give how an upload is scrubbed that a model reads beside records scrubbed like this."""
+        return replace(self, in_place=self.shifts_dates)
 
     def flagged_images(self, store: Path) -> list[tuple[str, str]]:
         """List the images with burned-in annotation: path, and `stated` or `suspected`."""
@@ -77,7 +100,7 @@ def settle_choice(
     if begun is None:
         if deidentify is None:
             asked = _chosen(zone)  # by an ingest that failed before anything landed
-        _write(zone.path / "deidentify.json", asked)
+        write_choice(zone.path, asked)
         return asked
     [was] = begun
     if deidentify is not None and asked != was:
@@ -88,9 +111,34 @@ def settle_choice(
     return was
 
 
+def read_choice(store: Path) -> Deidentification | None:
+    """Read how a store is de-identified; None where it is not, or has no report.
+
+    Raises:
+        StoreError: the report is damaged.
+    """
+    report = store / "ingest_report.json"
+    if not report.is_file():
+        return None
+    try:
+        return Deidentification.of_report(json.loads(report.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _damaged(report) from None
+
+
 def with_neutral_names(files: list[LandedFile]) -> list[LandedFile]:
     """Name each file by its id and kind: a file's own name may be a patient's."""
     return [replace(file, name=f"{file.id}.{file.kind}") for file in files]
+
+
+def write_choice(raw: Path, choice: Deidentification | None) -> None:
+    """Write the choice into a raw zone: one that is new begins with it."""
+    place = raw / "deidentify.json"
+    if choice is None:
+        place.unlink(missing_ok=True)
+        return
+    place.touch(mode=0o600)
+    place.write_text(json.dumps(vars(choice)) + "\n", "utf-8")
 
 
 @contextmanager
@@ -150,13 +198,9 @@ def _close_to_others(raw: Path) -> None:
 
 def _begun(zone: RawZone, store: Path) -> list[Deidentification | None] | None:
     """Give the choice that holds, in a list; None where nothing has begun."""
-    report = store / "ingest_report.json"
-    if not report.is_file():
+    if not (store / "ingest_report.json").is_file():
         return [_chosen(zone)] if zone.files() else None
-    try:
-        return [Deidentification.of_report(json.loads(report.read_text("utf-8")))]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise _damaged(report) from None
+    return [read_choice(store)]
 
 
 def _chosen(zone: RawZone) -> Deidentification | None:
@@ -172,14 +216,6 @@ def _chosen(zone: RawZone) -> Deidentification | None:
 
 def _damaged(place: Path) -> StoreError:
     return StoreError(f"{place} is damaged; put it back, or start a new store")
-
-
-def _write(place: Path, choice: Deidentification | None) -> None:
-    if choice is None:
-        place.unlink(missing_ok=True)
-        return
-    place.touch(mode=0o600)
-    place.write_text(json.dumps(vars(choice)) + "\n", "utf-8")
 
 
 def _words(choice: Deidentification | None) -> str:

@@ -10,8 +10,13 @@ written anew with it. Dates in text keep the form that they are written in:
                                                        text show, else as the site writes
     March 1st, 2024  1 March 2024  1. März  01-MAR-24  English and German months, cut short or not
     March 2024  03/2024  2024-03                       the middle of the month is shifted
-    on 3/14  am 3.4.                                   after a word that makes a date of it
+    12.III.1950  12/iii/50                             the month in roman numerals
+    on 3/14  am 3.4.  seit 3.IV.  on 3/4 and 3/9       after a word that makes a date of it
 
+A day and a month alone are a date after a word such as "on", "since", "am", a weekday or "admitted"
+where what follows is nothing that is counted so ("on 1/2 tablet"); and after a word that stands
+before other pairs as well ("from", "to", "after", "ab") where the sentence rates nothing, either
+("power from 3/5 to 4/5"). What is joined to such a date is one, too: "on 3/4 and 3/9".
 A year alone stays: it is no part of a day. What is written as a date and is none (`31.02.2024`) is
 [DATE], and so is a period whose ends share a month or year ("March 4 - 9, 2024"). `dateparser` 1.5
 was tried: 53 kB a second, and "a 60" was a date.
@@ -24,6 +29,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+
+from ingest.deidentify_digits import find_near_digits, lowered
 
 __all__ = [
     "DATE",
@@ -68,6 +75,9 @@ _WEEKDAY_PLACE = {
 }
 
 _STEMS = sorted({name[:3] for name in _MONTH_NUMBER})
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
+_ROMAN_NUMBER = {name: n for n, name in enumerate(_ROMAN, 1)}
+_R = "(?:" + "|".join(sorted(_ROMAN, key=len, reverse=True)) + r")(?![^\W\d_])"
 
 _M = "(?:" + "|".join(sorted(_MONTH_NUMBER, key=len, reverse=True)) + r")(?![^\W\d_])\.?"
 _WEEKDAY_BEFORE = re.compile(
@@ -76,7 +86,7 @@ _WEEKDAY_BEFORE = re.compile(
     + r")(?:\.?,?[ ]+(?:the |den |dem )?)$",
     re.IGNORECASE,
 )
-_MONTH_WORD = re.compile(r"(?<![^\W\d_])" + _M, re.IGNORECASE)
+_MONTH_WORD = re.compile(r"(?<![^\W\d_])" + _M)
 _TH = r"(?:st|nd|rd|th|\.)?"
 # What stands before or behind may be the other end of a period: 04.03.2024-09.03.2024.
 _BEFORE = r"(?<![^\W_])(?:(?<!\d[.,:/-])|(?<=[./]\d{4}-)|(?<=[./]\d\d-))"
@@ -123,19 +133,59 @@ _NUMBER_YEAR = re.compile(
     r"(?<![\w.,/:-])(?:(?P<m>0?[1-9]|1[0-2])(?P<s>[/.])(?P<y>(?:19|20)\d\d)"
     r"|(?P<y2>(?:19|20)\d\d)-(?P<m2>0[1-9]|1[0-2]))(?![^\W_]|[.,/-]\d)"
 )
-_DAY_MONTH = re.compile(
-    r"\b(?:on|since|until|till|dated|seen|due|am|seit|vom|zum|bis)[ ]+"
-    r"(?P<a>\d{1,2})(?P<s>[/.])(?P<b>\d{1,2})(?P<end>\.?)"
-    r"(?![\w]|[.,/:-]\d|[ ]?(?:%|mg|g|kg|ml|l|cm|mm|mmol|h)\b)",
+_ROMAN_MONTH = re.compile(
+    _BEFORE + r"(?P<d>\d{1,2})(?:(?P<s>[ ]?[./-][ ]?)(?P<m>" + _R + r")(?P=s)"
+    r"(?P<y>(?:1[6-9]|2[0-3])\d\d|'?\d\d" + _NO_UNIT + r")"
+    r"|\.?[ ](?P<m2>" + _R + r")\.?[ ](?P<y2>(?:1[6-9]|2[0-3])\d\d))" + _AFTER,
     re.IGNORECASE,
 )
+_PAIR = re.compile(
+    r"(?P<a>\d{1,2})(?P<s>[/.])(?P<b>\d{1,2}|" + _R + r")(?P<end>\.?)"
+    r"(?![\w]|[.,/:]\d|-\d(?!\d?[./]\d))",
+    re.IGNORECASE,
+)
+_DATE_WORD = re.compile(
+    r"\b(?:(?P<sure>on|since|until|till|dated|seen|due|born|died|admitted|discharged|am|seit|vom|zum"
+    r"|bis|den|dem|geb(?:oren)?|gest(?:orben)?|verstorben|aufgenommen|entlassen|dat(?:e|um)[ ]?:|"
+    + "|".join(sorted(_WEEKDAY_PLACE, key=len, reverse=True))
+    + r")|from|to|by|after|before|between|through|of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
+    r"(?:the |den |dem |zum )?(?=\d)"
+)
+_JOINED = re.compile(
+    r"[ ]?(?:[-–—,&+]|\b(?:and|or|to|until|till|through|und|oder|bis)\b)[ ]?"
+    r"(?:on |the |am |zum |den )?(?=\d)",
+    re.IGNORECASE,
+)
+_SHOWN = re.compile(
+    r"(?:^[ \t*•-]*(?=\d{1,2}[/.]\d{1,2}\.?[ ]?:(?!\d))"
+    r"|(?<![\w.,:/-])(?=\d{1,2}[/.]\d{1,2}\.?,?[ ](?:at |um |@[ ]?)?(?:[01]?\d|2[0-3]):[0-5]\d\b))",
+    re.MULTILINE,
+)
+"""Before what a clock or a colon makes a date of, at the beginning of a line."""
+
+_COUNTED = re.compile(
+    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|cm|mm|mmol|h|of|ago|daily|twice|bid|od|prn|ns|hpf|fach)\b"
+    r"|(?:lit(?:er|re)|tab|tbl|pill|cap|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day|week"
+    r"|month|hour|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
+    r"|cultur|criteri|point|vision|visus|saline|kraft|schmerz|punkt|stück|nächt|tag|woche|monat"
+    r"|stunde)\w*)",
+    re.IGNORECASE,
+)
+_RATED = re.compile(
+    r"\b(?:murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|kraft|schmerz|scor|scale|skala"
+    r"|grad|rat|nrs|vas|mrc|gcs|apgar|reduc|decreas|increas|cut|halv|improv|worsen|fell|rose|drop"
+    r"|declin|tab|pill|criteri|total|visus|vision)\w*",
+    re.IGNORECASE,
+)
+_OF_SO_MANY = frozenset([2, 3, 4, 5, 6, 8, 10])
+_SENTENCE = 60  # characters to look for what is rated
 
 # A period whose ends share a month or a year: moved one by one, they would tell another duration.
 _SHARED = re.compile(
     r"(?<![^\W_])(?:" + _M + r"[ ]\d{1,2}(?:st|nd|rd|th)?[ ]?[-–—][ ]?\d{1,2}(?:st|nd|rd|th)?,?"
-    r"|\d{1,2}\.?[ ]?[-–—][ ]?\d{1,2}\.?[ ]?(?:\d{1,2}\.|" + _M + r",?))"
-    r"[ ]?(?:1[6-9]|2[0-3])\d\d(?![\w])",
-    re.IGNORECASE,
+    r"|\d{1,2}\.?[ ]?[-–—][ ]?\d{1,2}\.?[ ]?(?:\d{1,2}\.|" + _M + r",?|" + _R + r"\.)"
+    r"|\d{1,2}[./](?:\d{1,2}|" + _R + r")\.?[ ]?[-–—][ ]?\d{1,2}[./](?:\d{1,2}|" + _R + r")[./])"
+    r"[ ]?(?:1[6-9]|2[0-3])\d\d(?![\w])"
 )
 
 Found = tuple[int, int, str]
@@ -147,7 +197,7 @@ class DateStyle:
     """Say how the dates of one text are read and shifted."""
 
     days: int
-    """By how many days; 0 leaves them."""
+    """By how many days; 0 leaves them, unless they are read `in_place`."""
 
     month_first: bool = False
     """How `3/4/2024` is read where the text itself does not show it."""
@@ -157,6 +207,14 @@ class DateStyle:
 
     hidden: frozenset[date] = frozenset()
     """Dates that are [DATE] rather than shifted: a birth that would tell an age over 89."""
+
+    in_place: bool = False
+    """Read and write dates as if they were shifted, though by no day."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether dates are looked for at all."""
+        return bool(self.days or self.hidden or self.in_place)
 
 
 def shift_days(subject_id: int, secret: bytes) -> int:
@@ -178,24 +236,22 @@ def find_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_dates(text, style)][:3]
     ['2024-04-01', '[DATE]', 'April 5th, 2024']
     """
-    for m in _SHARED.finditer(text) if style.days else ():
+    shifts = style.days or style.in_place
+    for m in find_near_digits(_SHARED, lowered(text)) if shifts else ():
         yield (*m.span(), DATE)
-    for m in _ISO.finditer(text):
+    for m in find_near_digits(_ISO, text, before=0, digits=6):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
     yield from _find_numbers(text, style)
-    lower = text.lower()
+    lower = lowered(text)
     if any(name in lower for name in _STEMS):
         yield from _find_months(text, style)
-    for m in _NUMBER_YEAR.finditer(text):
+    for m in find_near_digits(_NUMBER_YEAR, text, before=0, digits=5):
         year, month = m["y"] or m["y2"], m["m"] or m["m2"]
         yield _written(m, _date(int(year), int(month), 15), style, "ym")
-    for m in _DAY_MONTH.finditer(text):
-        first = int(m["a"])
-        for day, month in _orders(first, int(m["b"]), m["s"], style.month_first):
-            stated = _date(style.year or 2001, month, day)
-            if stated:
-                yield _written(m, stated, style, "ab" if day == first else "ba")
-                break
+    for m in find_near_digits(_ROMAN_MONTH, text, before=0):
+        month, year = _ROMAN_NUMBER[(m["m"] or m["m2"]).lower()], _year(m["y"] or m["y2"], style)
+        yield _written(m, _date(year, month, int(m["d"])), style, "ymd")
+    yield from _find_pairs(text, style)
 
 
 def find_plain_dates(text: str, style: DateStyle) -> Iterator[Found]:
@@ -204,7 +260,7 @@ def find_plain_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_plain_dates("VISIT_2024-03-01 10-12-14", DateStyle(days=1))]
     ['2024-03-02']
     """
-    for m in _ISO.finditer(text):
+    for m in find_near_digits(_ISO, text, before=0, digits=6):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
     for start, end, new in _find_numbers(text, style):
         if re.search(r"\d{4}$", text[start:end]):
@@ -217,7 +273,7 @@ def find_compact_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> list(find_compact_dates("20240301101500", DateStyle(days=1)))
     [(0, 14, '20240302101500')]
     """
-    for m in _COMPACT.finditer(text):
+    for m in find_near_digits(_COMPACT, text, before=0, digits=8):
         yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
 
 
@@ -244,7 +300,7 @@ def shift_dicom(text: str, days: int) -> str | None:
 
 
 def _find_months(text: str, style: DateStyle) -> Iterator[Found]:
-    for word in _MONTH_WORD.finditer(text):
+    for word in find_near_digits(_MONTH_WORD, lowered(text)):
         m = _day_before(text, word.start()) or _MONTH_FIRST.match(text, word.start())
         if m is None:
             m = _MONTH_YEAR.match(text, word.start())
@@ -271,8 +327,49 @@ def _day_before(text: str, month: int) -> re.Match[str] | None:
     return None
 
 
+def _find_pairs(text: str, style: DateStyle) -> Iterator[Found]:
+    """Give days and months alone, where a word, a clock or a colon makes dates of them."""
+    words = find_near_digits(_DATE_WORD, lowered(text))
+    places = [(m.end(), m["sure"] is not None) for m in words]
+    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lowered(text), digits=2)]
+    for place, sure in places:
+        m = _PAIR.match(text, place)
+        # A number with a point is one, unless a point ends it, too: "from 3.4 to 5.6".
+        if m is None or not (sure or (m["s"] + m["end"] != "." and not _is_rating(m))):
+            continue
+        while m is not None and not _COUNTED.match(text, m.end()):
+            found = _shifted_pair(m, style)
+            if found is None:
+                break
+            yield found
+            joined = _JOINED.match(text, m.end())
+            m = _PAIR.match(text, joined.end()) if joined else None
+
+
+def _is_rating(m: re.Match[str]) -> bool:
+    """Say whether a pair is so many of so many, in a sentence that counts or rates something."""
+    if not m["b"].isdigit() or int(m["b"]) not in _OF_SO_MANY or int(m["a"]) > int(m["b"]):
+        return False
+    before = re.split(r"[.;\n]", m.string[max(0, m.start() - _SENTENCE) : m.start()])[-1]
+    behind = re.split(r"[;\n]|\.[ ]", m.string[m.end() : m.end() + _SENTENCE])[0]
+    return _RATED.search(before) is not None or _RATED.search(behind) is not None
+
+
+def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:
+    first, second = int(m["a"]), m["b"]
+    if not second.isdigit():
+        orders = [(first, _ROMAN_NUMBER[second.lower()])]
+    else:
+        orders = _orders(first, int(second), m["s"], style.month_first)
+    for day, month in orders:
+        stated = _date(style.year or 2001, month, day)
+        if stated:
+            return _written(m, stated, style, "ab" if day == first else "ba")
+    return None
+
+
 def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
-    matches = list(_NUMBERS.finditer(text))
+    matches = list(find_near_digits(_NUMBERS, text, before=0, digits=4))
     month_first = style.month_first
     for m in matches:  # what one date shows, holds for the others of its text
         if m["s"] != "." and (int(m["a"]) > 12) != (int(m["b"]) > 12):
@@ -326,6 +423,9 @@ def _written(m: re.Match[str], stated: date | None, style: DateStyle, parts: str
             _like(groups[day], moved.day, m),
             _like(groups[month], moved.month, m),
         )
+        for name in ("a", "b"):
+            if not groups[name].isdigit():
+                new[name] = _month_like(groups[name], moved.month)
     if groups.get("th"):
         new["th"] = _ordinal(moved.day)
     out, at = [], start
@@ -391,6 +491,9 @@ def _month_like(written: str, month: int, *, tight: bool = False) -> str:
     """
     bare = written.rstrip(".")
     name = bare.lower()
+    if name in _ROMAN_NUMBER:
+        roman = _ROMAN[month - 1]
+        return roman.upper() if bare.isupper() else roman
     full = (_GERMAN if name in _ONLY_GERMAN else [names[0] for names in _MONTHS])[month - 1]
     short = len(name) <= 3 and (tight or name not in ("may", "mai"))  # 01-May-2024
     new = full[:3] if short else full

@@ -10,26 +10,28 @@ kind, value) has of each subject
     film      what the headers of its films say: a JSON of names, ids, places and contacts
 
 `known_staff` (key, json) has everybody who works there. UUIDs are left out: any is found as such.
+`known` is kept in the raw zone, too, so that an export of films can scrub them of it.
 """
 
-import json
-import re
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ingest.deidentify_fold import tokens_of
-from ingest.deidentify_terms import Terms, name_parts
+from ingest.deidentify_people import add_said, name_parts, names_of, read_json
+from ingest.deidentify_terms import Terms
 from ingest.landing import LandedFile
 from ingest.records import read_records
 
-__all__ = ["add_person", "add_shown", "gather_known", "read_staff", "read_terms"]
+__all__ = ["KNOWN", "gather_known", "keep_known", "read_kept", "read_staff", "read_terms"]
+
+KNOWN = "known.parquet"
+"""Where the raw zone of a de-identified store keeps what is known of its patients."""
 
 _BATCH_BYTES = 32 << 20
 _PERSONS = "('Patient', 'RelatedPerson', 'Person')"
@@ -152,23 +154,6 @@ _GATHER = (
     _IDS,
 )
 
-_HOUSES = frozenset(
-    ["hospital", "clinic", "department", "laboratory", "laboratories", "university", "institute"]
-)
-"""Words that are no person's, though a reference to a Practitioner may show them."""
-
-_NO_PERSON = _HOUSES | frozenset(
-    """
-    hospital hospitals clinic clinics health healthcare center centre medical medicine group
-    department dept institute laboratory lab labs laboratories inc llc ltd gmbh klinik klinikum
-    krankenhaus praxis university universitat pharmacy apotheke practice care system systems service
-    services ward unit emergency station abteilung team nurse nursing physician doctor staff surgery
-    therapy internal family general primary radiology cardiology oncology neurology pathology
-    anesthesiology dermatology urology nephrology psychiatry pediatrics gynecology obstetrics
-    orthopedics ophthalmology bank blood registry office company corporation foundation association
-    """.split()  # noqa: SIM905 - one a line would be a page
-)
-
 
 def gather_known(
     con: duckdb.DuckDBPyConnection, files: list[tuple[LandedFile, Path]], *, progress: bool = False
@@ -210,7 +195,7 @@ def read_staff(con: duckdb.DuckDBPyConnection) -> Terms:
     reader = con.execute("SELECT json FROM known_staff")
     while rows := reader.fetchmany(10_000):
         for (text,) in rows:
-            for name in _names_of(_read(text)):
+            for name in names_of(read_json(text)):
                 staff.add_whole_name(*name_parts(name))
     return staff
 
@@ -224,114 +209,32 @@ def read_terms(con: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Terms]]:
     for key, group in groupby(rows, itemgetter(0)):
         terms = Terms()
         for _, kind, value in group:
-            _add(terms, kind, value)
+            add_said(terms, kind, value)
         yield key, terms
 
 
-def add_person(terms: Terms, person: Any, *, own: bool) -> None:
-    """Add a Patient, RelatedPerson, Practitioner or a part of one (`contact`)."""
-    if not isinstance(person, dict):
-        return
-    for name in _names_of(person):
-        terms.add_name(*name_parts(name))
-        if isinstance(name.get("text"), str):
-            terms.add_words_of_name(name["text"])
-    for telecom in _listed(person.get("telecom")):
-        if isinstance(telecom.get("value"), str):
-            terms.add_contact(telecom["value"])
-    for address in _listed(person.get("address")) if own else ():
-        _add_address(terms, address)
-    for identifier in _listed(person.get("identifier")):
-        if isinstance(identifier.get("value"), str):
-            terms.add_id(identifier["value"], own=own)
-    if own and isinstance(person.get("id"), str):
-        terms.add_id(person["id"], own=True)
-    if own and isinstance(person.get("birthDate"), str):
-        terms.add_birth(person["birthDate"])
-    for part in (*_listed(person.get("contact")), *_listed(person.get("contained"))):
-        add_person(terms, part, own=own)
-    for extension in _listed(person.get("extension")) if own else ():
-        if "maidenname" in str(extension.get("url")).lower().replace("-", ""):
-            terms.add_words_of_name(str(extension.get("valueString") or ""))
-        for kind in ("valueHumanName", "valueAddress", "valueContactPoint", "valueIdentifier"):
-            if isinstance(extension.get(kind), dict):
-                field = {"valueHumanName": "name", "valueAddress": "address"}.get(kind)
-                field = field or ("telecom" if kind == "valueContactPoint" else "identifier")
-                add_person(terms, {field: extension[kind]}, own=True)
+def keep_known(con: duckdb.DuckDBPyConnection, raw: Path) -> None:
+    """Write `known` to the raw zone, for the owner alone."""
+    partial = raw / f".{KNOWN}"
+    partial.touch(mode=0o600)
+    rows = con.sql(
+        "SELECT DISTINCT subject_key, kind, value FROM known WHERE value IS NOT NULL ORDER BY ALL"
+    ).to_arrow_reader(10_000)
+    with rows, pq.ParquetWriter(partial, rows.schema) as writer:
+        for batch in rows:
+            writer.write_batch(batch)
+    partial.replace(raw / KNOWN)
 
 
-def add_shown(terms: Terms, words: str, *, person: bool) -> None:
-    """Add what a reference shows; whom it refers to may be a department.
-
-    >>> terms = Terms()
-    >>> for words in ("Dr. Adam Careful", "Mercy Hospital", "Radiology"):
-    ...     add_shown(terms, words, person=False)
-    >>> "careful" in terms.phrases, "mercy" in terms.phrases, "radiology" in terms.phrases
-    (True, False, False)
-    """
-    tokens = tokens_of(words)
-    if person:
-        somebody = not _HOUSES & set(tokens)
-    else:
-        somebody = 2 <= len(tokens) <= 5 and not _NO_PERSON & set(tokens)
-    if somebody:
-        terms.add_words_of_name(words.partition("(")[0])
-
-
-def _add(terms: Terms, kind: str, value: str) -> None:
-    if kind in ("person", "staff"):
-        add_person(terms, _read(value), own=kind == "person")
-    elif kind in ("shown", "role"):
-        words = _read(value)
-        if isinstance(words, str):
-            add_shown(terms, words, person=kind == "shown")
-    elif kind in ("id", "own"):
-        terms.add_id(value, own=kind == "own")
-    elif kind == "film":
-        said = _read(value)
-        for name in said["names"]:
-            family, *given = [part.strip() for part in name.split("^")][:3]
-            terms.add_name([part for part in given if part], family)
-        for place in said["places"]:
-            terms.add_place([place])
-        for contact in said["contacts"]:
-            terms.add_contact(contact)
-        for identifier in said["ids"]:
-            terms.add_id(identifier, own=True)
-
-
-def _add_address(terms: Terms, address: dict[str, Any]) -> None:
-    lines = address.get("line")
-    text = address.get("text")
-    written = [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
-    for line in _listed(address.get("_line")):  # parts of a street's name (iso21090-ADXP)
-        parts = [str(part.get("valueString") or "") for part in _listed(line.get("extension"))]
-        written += [*parts, " ".join(parts)]
-    if isinstance(text, str):
-        wide = {address.get("state"), address.get("country")}
-        for part in filter(None, map(str.strip, re.split(r"[,;\n]", text))):
-            if any(letter.isdigit() for letter in part):
-                written.append(part)
-            elif part not in wide:
-                terms.add_place(city=part)
-    terms.add_place(written, str(address.get("city") or ""), str(address.get("postalCode") or ""))
-    terms.add_place(city=str(address.get("district") or ""))
-
-
-def _names_of(person: Any) -> list[dict[str, Any]]:
-    return _listed(person.get("name")) if isinstance(person, dict) else []
-
-
-def _listed(value: Any) -> list[dict[str, Any]]:
-    items = value if isinstance(value, list) else [value]
-    return [item for item in items if isinstance(item, dict)]
-
-
-def _read(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def read_kept(raw: Path, subject_id: int) -> list[tuple[str, str]]:
+    """Read what a raw zone keeps of a subject: kinds and values."""
+    with duckdb.connect() as con:
+        return con.execute(
+            "SELECT kind, value FROM read_parquet(?) SEMI JOIN"
+            " (SELECT subject_key FROM read_parquet(?) WHERE subject_id = ?) USING (subject_key)"
+            " ORDER BY ALL",
+            [str(raw / KNOWN), str(raw / "crosswalk.parquet"), subject_id],
+        ).fetchall()
 
 
 def _batches(files: list[tuple[LandedFile, Path]], *, progress: bool) -> Iterator[pa.Table]:

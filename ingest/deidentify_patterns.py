@@ -6,7 +6,7 @@ r"""Find in a text what looks like an identifier, though nothing of the patient'
                as "MRN" or "Fall-Nr.", and eight digits and more in a row
     [NAME]     one or two names after a title: "Dr. Patel", "Frau Schmidt"
     [ADDRESS]  a street with its number
-    90+        an age of over 89 years (HIPAA, 45 CFR 164.514(b)(2)(i)(C))
+    90+        an age of over 89 years (deidentify_ages.py)
 
 `phonenumbers` 9.0 was tried: in its mild mode it takes "120/80" and "135-145" for numbers, and in
 its strict mode leaves those out that are in no plan, such as (555) 810-7203.
@@ -15,6 +15,8 @@ its strict mode leaves those out that are in no plan, such as (555) 810-7203.
 import re
 from collections.abc import Iterator
 
+from ingest.deidentify_ages import find_ages
+from ingest.deidentify_digits import find_near_digits, has_digits, lowered
 from ingest.deidentify_terms import ADDRESS, CONTACT, ID, NAME, Span
 
 __all__ = ["find_after_words", "find_likely", "find_long_numbers", "find_sure"]
@@ -26,14 +28,17 @@ _EMAIL = re.compile(
 _URL = re.compile(r"(?:\b[a-z][a-z+]{1,9}://|\bwww\.)[^\s<>\"]+", re.IGNORECASE)
 _IP = re.compile(
     r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)"
-    r"|(?<![\w:])(?:[0-9a-f]{1,4}:){4,7}:?(?:[0-9a-f]{1,4}:?){1,4}(?![\w:])"
-    r"|(?<![\w:])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:-])",
-    re.IGNORECASE,
+)
+_HEX = "[0-9a-fA-F]"
+_IP_OF_LETTERS = re.compile(
+    rf"(?<![\w:])(?:{_HEX}{{1,4}}:){{4,7}}:?(?:{_HEX}{{1,4}}:?){{1,4}}(?![\w:])"
+    rf"|(?<![\w:])(?:{_HEX}{{2}}[:-]){{5}}{_HEX}{{2}}(?![\w:-])"
 )
 _UUID = re.compile(
-    r"(?<![0-9a-z])[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-z])",
-    re.IGNORECASE,
+    rf"(?<![0-9a-zA-Z]){_HEX}{{8}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{4}}-?{_HEX}{{12}}"
+    r"(?![0-9a-zA-Z])"
 )
+_HEX_RUN = re.compile(rf"{_HEX}{{8}}")
 _OID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){5,}(?![\w])")
 _SSN = re.compile(r"(?<![\w-])\d{3}[- ]\d{2}[- ]\d{4}(?![\w-])")
 _LONG_NUMBER = re.compile(r"(?<![\w.,])\d{8,}(?![\w]|[.,]\d)")
@@ -56,8 +61,7 @@ _ID_WORD = re.compile(
     r"versicherten|versicherungs|krankenkassen|licen[cs]e|passport|reisepass|ausweis|npi|dea|nhs|"
     r"specimen|sample|order|auftrags|serial|device|study|id|kennung)"
     r"[ .-]{0,2}(?:(?:id|no|nr|num|number|nummer|identifier)\b)?[.:#= ]{1,4}(?:is )?"
-    r"(?P<value>(?=[\w./-]{0,30}\d)[A-Z0-9](?:[\w./-]{1,38}[A-Z0-9]))(?![\w])",
-    re.IGNORECASE,
+    r"(?P<value>(?=[\w./-]{0,30}\d)[a-z0-9](?:[\w./-]{1,38}[a-z0-9]))(?![\w])"
 )
 _TITLED = re.compile(
     r"\b(?:[Dd][Rr]|[Mm]rs?|MRS?|[Mm]s|MS|[Mm]iss|[Pp]rof|Herrn?|Frau|HERRN?|FRAU)\b\.?"
@@ -69,18 +73,13 @@ _STREET = re.compile(
     r"(?<![\w.,/-])\d{1,5}[a-z]?[ ](?:[NSEW]\.?[ ])?(?:[A-Z][\w'.-]*[ ]){1,3}"
     r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Terrace|Parkway|"
     r"Pkwy|Highway|Hwy|Way|Circle|Square)\b\.?(?:,?[ ](?:Apt|Unit|Suite|Ste|#)\.?[ ]?\w{1,6})?"
-    r"|(?<![\w])[A-ZÄÖÜ][\wäöüß-]*(?:straße|strasse|str\.|gasse|allee|damm|ufer)[ ]\d{1,4}[a-z]?\b"
+)
+_STREETS = ("straße", "strasse", "str.", "gasse", "allee", "damm", "ufer")
+_GERMAN_STREET = re.compile(
+    r"(?<![\w])[A-ZÄÖÜ][\wäöüß-]*(?:straße|strasse|str\.|gasse|allee|damm|ufer)[ ]\d{1,4}[a-z]?\b"
     r"(?:,?[ ]\d{5}[ ][A-ZÄÖÜ][\wäöüß-]+)?"
-    r"|(?<![\w])[A-Z][a-z]+,[ ][A-Z]{2}[ ]\d{5}(?:-\d{4})?(?![\w])"
 )
-_AGE = re.compile(
-    r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?\.?o\b"
-    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[MF]\b"
-    r"|[ ]?[MF]\b[ ]?(?:with|w/|who))"
-    r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
-    r"(?P<other>9\d|1[0-2]\d)(?![\w.,/%]|-\d)",
-    re.IGNORECASE,
-)
+_TOWN = re.compile(r"(?<![\w])[A-Z][a-z]+,[ ][A-Z]{2}[ ]\d{5}(?:-\d{4})?(?![\w])")
 _MEASURES = re.compile(
     r"(?i)\s*(?:mg|mcg|µg|g|kg|ml|l|mmol|units?|iu|mm|cm|%|x|days?|weeks?|hours?)\b"
 )
@@ -99,11 +98,14 @@ def find_sure(plain: str, *, coded: bool = False) -> Iterator[Span]:
         yield from _all(_EMAIL, plain, CONTACT)
     if "://" in plain or "www" in plain.lower():
         yield from _all(_URL, plain, CONTACT)
-    if any(letter.isdigit() for letter in plain):
-        yield from _all(_IP, plain, CONTACT)
-        yield from _all(_UUID, plain, ID)
-        yield from () if coded else _all(_OID, plain, ID)
-        yield from _all(_SSN, plain, ID)
+    if has_digits(plain):
+        yield from _near(_IP, plain, CONTACT, before=0, digits=4)
+        if plain.count(":") > 3 or plain.count("-") > 4:
+            yield from _near(_IP_OF_LETTERS, plain, CONTACT, before=40, after=40)
+        if _HEX_RUN.search(plain):
+            yield from _near(_UUID, plain, ID, before=40, after=40)
+        yield from () if coded else _near(_OID, plain, ID, before=0, after=64, digits=6)
+        yield from _near(_SSN, plain, ID, before=0, digits=9)
 
 
 def find_likely(plain: str) -> Iterator[Span]:
@@ -113,24 +115,27 @@ def find_likely(plain: str) -> Iterator[Span]:
     >>> [(text[a:b], tag) for a, b, tag in find_likely(text)]
     [('(555) 810-7203', '[CONTACT]'), ('00123', '[ID]'), ('93', '90+')]
     """
-    if any(letter.isdigit() for letter in plain):
-        yield from _all(_PHONE, plain, CONTACT)
+    if has_digits(plain):
+        yield from _near(_PHONE, plain, CONTACT, digits=6)
         yield from find_after_words(plain)
-        yield from _all(_STREET, plain, ADDRESS)
-        for m in _AGE.finditer(plain):
-            yield (*m.span("value" if m["value"] else "other"), "90+")
+        yield from _near(_STREET, plain, ADDRESS, before=0, after=160)
+        if any(ending in plain for ending in _STREETS):
+            yield from _near(_GERMAN_STREET, plain, ADDRESS, before=64, after=64)
+        yield from _near(_TOWN, plain, ADDRESS, before=64, digits=5)
+    yield from find_ages(plain)
     yield from _values(_TITLED, plain, NAME)
 
 
 def find_long_numbers(plain: str) -> Iterator[Span]:
     """Give eight digits and more in a row; a date may be written so, and is looked for before."""
-    yield from _all(_LONG_NUMBER, plain, ID)
+    yield from _near(_LONG_NUMBER, plain, ID, before=0, digits=8)
 
 
 def find_after_words(plain: str) -> Iterator[Span]:
     """Give what follows a word such as "MRN" or "Tel."."""
-    yield from _values(_PHONE_WORD, plain, CONTACT)
-    for m in _ID_WORD.finditer(plain):
+    for m in find_near_digits(_PHONE_WORD, plain, before=40, digits=5):
+        yield (*m.span("value"), CONTACT)
+    for m in find_near_digits(_ID_WORD, lowered(plain), before=80, after=48):
         # "Case 3", "order 5 mg", "visit 2-3 days": a number that short is one of these.
         digits = sum(letter.isdigit() for letter in m["value"])
         if digits >= 4 and not _MEASURES.match(plain, m.end("value")):
@@ -139,6 +144,11 @@ def find_after_words(plain: str) -> Iterator[Span]:
 
 def _all(pattern: re.Pattern[str], plain: str, tag: str) -> Iterator[Span]:
     for m in pattern.finditer(plain):
+        yield (*m.span(), tag)
+
+
+def _near(pattern: re.Pattern[str], plain: str, tag: str, **where: int) -> Iterator[Span]:
+    for m in find_near_digits(pattern, plain, **where):
         yield (*m.span(), tag)
 
 

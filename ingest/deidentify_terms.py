@@ -5,41 +5,45 @@ no pattern is compiled for anybody, and a text that shares no token with them co
 is found in any case, with or without accents (Müller, MUELLER, Muller), hyphenated or not, broken
 over lines, spaced out, as "Last, First", with initials beside it, and run together (janedoe, jdoe).
 
-Not every token of a name can go wherever it stands, so there are four degrees of care:
+Not every token of a name can go wherever it stands, so there are five degrees of care:
 
     ANYWHERE   most names, addresses, and numbers of five characters or more
     WHOLE      a given and the family name side by side: with a capital
-    CAPITAL    names that are ordinary words (May, Long, Black) or have three letters: only with a
-               capital, and in a text of capitals only beside another name
-    BESIDE     names of one or two letters, particles (van, de) and initials: only beside a name
+    CAPITAL    names of three letters: only with a capital, and in a text of capitals only beside
+               another name
+    CONTEXT    names that are ordinary words (May, Long, Stone) or have two letters (Li): only where
+               deidentify_context.py says that somebody is named, or beside another name
+    BESIDE     names of one letter, particles (van, de), pronouns and the like (He, An), and
+               initials: only beside a name, or after a title
 
 What is shorter than four characters, and has no keyword before it, is not found as an identifier.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
 
+from ingest.deidentify_context import FUNCTION_WORDS, names_somebody, stands_after_title
 from ingest.deidentify_fold import Folded, Token, fold_word, tokens_of
 from ingest.deidentify_words import (
     NOBODY,
     ORDINARY,
     PARTICLES,
+    TITLES,
     find_eponym,
     shorten_street,
     without_flat,
 )
 
-__all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms", "name_parts"]
+__all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms"]
 
 NAME, ADDRESS, CONTACT, ID = "[NAME]", "[ADDRESS]", "[CONTACT]", "[ID]"
 
-_ANYWHERE, _WHOLE, _CAPITAL, _BESIDE = range(4)
+_ANYWHERE, _WHOLE, _CAPITAL, _CONTEXT, _BESIDE = range(5)
 _WIDEST_GAP = 3
 _UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue"))
 _RUN = re.compile(r"\+?\(?\d[\d ().\-/]{3,28}\d")
-_TITLED = re.compile(r"(?i)(?<![^\W_])(?:mrs|miss|mr\.|frau|herrn?)\.?[ ]{1,2}\Z")
 _BETWEEN_NAMES = re.compile(r"[\s.,;'\"()/_\-]*")
 
 Span = tuple[int, int, str]
@@ -57,7 +61,12 @@ class _Phrase:
 class Terms:
     """Hold what is known of one subject."""
 
-    phrases: dict[str, list[_Phrase]] = field(default_factory=dict)
+    phrases: dict[str, dict[tuple[str, ...], _Phrase]] = field(default_factory=dict)
+    """By first token and by what follows it."""
+
+    lengths: dict[str, list[int]] = field(default_factory=dict)
+    """How many tokens follow a first one, the most first."""
+
     digits: dict[str, str] = field(default_factory=dict)
     """Numbers of five digits and more, whatever groups they come in, with their tags."""
 
@@ -104,7 +113,7 @@ class Terms:
     def add_words_of_name(self, words: str) -> None:
         """Add a name that is written in one piece, with or without titles."""
         bare = [
-            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in _TITLES
+            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in TITLES
         ]
         if bare:
             self.add_name(bare[:-1], bare[-1]) if "," not in words else self.add_name(
@@ -188,7 +197,7 @@ class Terms:
     def add_met(self, other: "Terms", words: Set[str]) -> None:
         """Add the phrases of another that begin with one of some words."""
         for word in words & other.phrases.keys():
-            for phrase in other.phrases[word]:
+            for phrase in other.phrases[word].values():
                 self._add((word, *phrase.rest), phrase.tag, phrase.care)
 
     def __bool__(self) -> bool:
@@ -205,7 +214,7 @@ class Terms:
         said = str(number)
         if said in self.own or said in self.own_numbers:
             return True
-        alone = any(not phrase.rest for phrase in self.phrases.get(said, ()))
+        alone = () in self.phrases.get(said, ())
         return len(said) >= 7 and (said in self.digits or alone)
 
     def find(self, text: Folded) -> list[Span]:
@@ -213,26 +222,26 @@ class Terms:
         tokens = text.tokens
         hits: list[tuple[int, int, str, int]] = []
         named = False
-        index = 0
-        while index < len(tokens):
-            found = self._longest(tokens, index)
+        phrases, done = self.phrases, 0
+        for index, (word, start, after) in enumerate(tokens):
+            # Most words begin nothing; those that end like a genitive or a login may hide a name.
+            if word not in phrases and not (
+                word[-1] in "0123456789" or (word[-1] == "s" and word[:-1] in phrases)
+            ):
+                continue
+            found = self._longest(tokens, index) if index >= done else None
             if found is None:
-                index += 1
                 continue
             length, tag, care = found
-            after = tokens[index][2]
-            if length == 1 and tag == NAME and find_eponym(tokens[index][0], text.text, after):
-                index += 1
+            if length == 1 and tag == NAME and find_eponym(word, text.text, after):
                 continue
-            hits.append((tokens[index][1], tokens[index + length - 1][2], tag, care))
+            hits.append((start, tokens[index + length - 1][2], tag, care))
             named = named or tag == NAME or care == _BESIDE
-            index += length
+            done = index + length
         for word, start, end in text.joined_tokens():
-            hits += [
-                (start, end, phrase.tag, _ANYWHERE)
-                for phrase in self.phrases.get(word, ())
-                if not phrase.rest and phrase.care < _BESIDE
-            ]
+            phrase = self.phrases.get(word, {}).get(())
+            if phrase is not None and phrase.care < _BESIDE:
+                hits.append((start, end, phrase.tag, _ANYWHERE))
         hits += [(*span, _ANYWHERE) for span in self.find_numbers(text)]
         if named:
             hits += self._find_initials(text.text, tokens)
@@ -252,24 +261,25 @@ class Terms:
     def _longest(self, tokens: Sequence[Token], index: int) -> tuple[int, str, int] | None:
         word = tokens[index][0]
         listed = self.phrases.get(word)
+        lengths = self.lengths.get(word, ())
         if listed is None:
             bare = word.rstrip("0123456789")  # a login: doe2
             if bare == word and word.endswith("s"):  # Müllers Tochter, the Millers
                 bare = word[:-1]
             if 4 <= len(bare) < len(word) <= len(bare) + 8:
-                listed = [
-                    p for p in self.phrases.get(bare, ()) if not p.rest and p.care == _ANYWHERE
-                ]
-        for phrase in listed or ():
-            last = index + len(phrase.rest)
-            if last >= len(tokens):
+                phrase = self.phrases.get(bare, {}).get(())
+                if phrase is not None and phrase.care == _ANYWHERE:
+                    return 1, phrase.tag, phrase.care
+            return None
+        for length in lengths:
+            run = tokens[index : index + length + 1]
+            if len(run) <= length:
                 continue
-            if all(
-                tokens[index + n][0] == part
-                and tokens[index + n][1] - tokens[index + n - 1][2] <= _WIDEST_GAP
-                for n, part in enumerate(phrase.rest, 1)
+            phrase = listed.get(tuple(token[0] for token in run[1:]))
+            if phrase is not None and all(
+                after[1] - before[2] <= _WIDEST_GAP for before, after in pairwise(run)
             ):
-                return len(phrase.rest) + 1, phrase.tag, phrase.care
+                return length + 1, phrase.tag, phrase.care
         return None
 
     def _find_initials(self, text: str, tokens: Sequence[Token]) -> list[tuple[int, int, str, int]]:
@@ -309,30 +319,15 @@ class Terms:
     def _add(self, tokens: tuple[str, ...], tag: str, care: int) -> None:
         if not tokens or (len(tokens) == 1 and tokens[0].isdigit() and tag == NAME):
             return
-        listed = self.phrases.setdefault(tokens[0], [])
-        phrase = _Phrase(rest=tokens[1:], tag=tag, care=care)
-        for place, other in enumerate(listed):
-            if other.rest == phrase.rest:
-                if phrase.care < other.care:
-                    listed[place] = phrase
-                return
-        listed.append(phrase)
-        listed.sort(key=lambda p: -len(p.rest))
-
-
-_TITLE_WORDS = """
-dds dipl do doz dr frau herr herrn ii iii ing jr md med miss mph mr mrs ms msc mx nat np pa phd priv
-prof rer rn sir sr
-"""
-_TITLES = frozenset(_TITLE_WORDS.split())
-
-
-def name_parts(name: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Give the given names and the family name of a FHIR HumanName, whatever is wrong with it."""
-    given = name.get("given")
-    firsts = [part for part in given if isinstance(part, str)] if isinstance(given, list) else []
-    family = name.get("family")
-    return firsts, family if isinstance(family, str) else ""
+        word, rest = tokens[0], tokens[1:]
+        listed = self.phrases.setdefault(word, {})
+        other = listed.get(rest)
+        if other is None or care < other.care:
+            listed[rest] = _Phrase(rest=rest, tag=tag, care=care)
+        lengths = self.lengths.setdefault(word, [])
+        if len(rest) not in lengths:
+            lengths.append(len(rest))
+            lengths.sort(reverse=True)
 
 
 def _spellings(words: str) -> list[str]:
@@ -352,31 +347,26 @@ def _care_of(tokens: tuple[str, ...]) -> int:
         plain = all(t in ORDINARY or t in PARTICLES or len(t) < 3 for t in tokens)
         return _CAPITAL if plain else _ANYWHERE
     token = tokens[0]
-    if len(token) < 3 or token in PARTICLES:
+    if len(token) < 2 or token in PARTICLES or token in FUNCTION_WORDS:
         return _BESIDE
-    return _CAPITAL if len(token) == 3 or token in ORDINARY else _ANYWHERE
+    if len(token) == 2 or token in ORDINARY:
+        return _CONTEXT
+    return _CAPITAL if len(token) == 3 else _ANYWHERE
 
 
 def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
     """Decide on what needs a capital or a neighbour, and put a name's parts together."""
     shouted = not any(letter.islower() for letter in text)
-    sure = [
-        care == _ANYWHERE
-        or (text[start].isupper() and (care == _WHOLE or (care == _CAPITAL and not shouted)))
-        or (
-            tag == NAME
-            and care == _CAPITAL
-            and _TITLED.search(text, max(0, start - 9), start) is not None
-        )
-        for start, _, tag, care in hits
-    ]
+    sure = [_is_sure(text, *hit, shouted=shouted) for hit in hits]
     order = [*range(1, len(hits)), *reversed(range(len(hits) - 1)), *range(1, len(hits))]
     for index in order:  # a neighbour makes sure, and its own neighbour in turn
         for other in (index - 1, index + 1):
             if 0 <= other < len(hits) and sure[other] and not sure[index]:
                 first, second = sorted((hits[index], hits[other]))
                 alike = hits[index][2] == hits[other][2]
-                sure[index] = alike and _near(text, first[1], second[0])
+                # An initial has a point; behind any other one, a sentence begins.
+                apart = first[1] - first[0] > 2 and text.startswith(". ", first[1])
+                sure[index] = alike and not apart and _near(text, first[1], second[0])
     spans: list[Span] = []
     for (start, end, tag, _), taken in zip(hits, sure, strict=True):
         if not taken:
@@ -388,6 +378,16 @@ def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
         else:
             spans.append((start, end, tag))
     return spans
+
+
+def _is_sure(text: str, start: int, end: int, tag: str, care: int, *, shouted: bool) -> bool:
+    if care == _ANYWHERE or (tag == NAME and stands_after_title(text, start)):
+        return True
+    if not text[start].isupper() or care == _BESIDE:
+        return False
+    if care == _CAPITAL:
+        return not shouted or names_somebody(text, start, end, ordinary=False)
+    return care == _WHOLE or names_somebody(text, start, end)
 
 
 def _near(text: str, end: int, start: int) -> bool:

@@ -20,6 +20,7 @@ from ingest.deidentify_dates import (
     find_dates,
     find_plain_dates,
 )
+from ingest.deidentify_digits import find_near_digits, has_digits, has_login
 from ingest.deidentify_fold import Folded, fold, tokens_of
 from ingest.deidentify_patterns import find_after_words, find_likely, find_long_numbers, find_sure
 from ingest.deidentify_terms import NAME, Span, Terms
@@ -73,20 +74,17 @@ class Scrubber:
         style = replace(self.style, year=year, month_first=month_first)
         seen = _look(text)
         known = self._find_known(seen)
-        dated = style.days or style.hidden
         if (
             not known
             and not seen.suspicious
-            and not (seen.has_digits and (dated or self.birth_years))
+            and not (seen.has_digits and (style.reads or self.birth_years))
         ):
             return text
         return _replaced(text, [*known, *self._find_in_words(seen.folded, style)])
 
     def is_identifier(self, number: str) -> bool:
         """Say whether a whole number is one of the patient's, or the birth date where dates go."""
-        return number in self.terms or bool(
-            (self.style.days or self.style.hidden) and number in self.terms.births
-        )
+        return number in self.terms or (self.style.reads and number in self.terms.births)
 
     def scrub_coded(self, text: str) -> str:
         """Scrub what is a code or was written by a program."""
@@ -154,7 +152,7 @@ class Scrubber:
 
     def _find_in_words(self, text: Folded, style: DateStyle) -> Iterator[Span]:
         plain = text.plain
-        dated = bool(style.days or style.hidden)
+        dated = style.reads
         for found in (
             find_sure(plain),
             self._find_dates(plain, style) if dated else (),
@@ -174,13 +172,13 @@ class Scrubber:
 
     def _find_births(self, plain: str) -> Iterator[Span]:
         """Give the birth date where it is written as no other date is."""
-        for m in _BIRTH.finditer(plain) if self.terms.births else ():
+        for m in find_near_digits(_BIRTH, plain, before=0) if self.terms.births else ():
             if re.sub(r"\D", "", m[0]) in self.terms.births:
                 yield (*m.span(), DATE)
 
     def _find_in_code(self, text: Folded) -> Iterator[Span]:
         plain = text.plain
-        dated = bool(self.style.days or self.style.hidden)
+        dated = self.style.reads
         for found in (
             find_sure(plain, coded=True),
             find_plain_dates(plain, self.style) if dated else (),
@@ -206,7 +204,6 @@ class _Seen:
 
 
 _BIRTH = re.compile(r"(?<![\d.,])\d{1,4}[ ._/-]?\d\d[ ._/-]?\d{2,4}(?!\d|[.,]\d)")
-_LOGIN = re.compile(r"[^\W\d_]{4}\d{1,8}(?![^\W_])")
 
 
 def _look(text: str) -> _Seen:
@@ -215,14 +212,14 @@ def _look(text: str) -> _Seen:
 
 def _look_once(text: str) -> _Seen:
     folded = fold(text)
-    words = {word for word, _, _ in folded.tokens}
+    words = folded.words()
     # What is long comes once, and is looked through when it is scrubbed.
     finders = (find_sure, find_likely, find_long_numbers)
     return _Seen(
         folded=folded,
-        words=frozenset(words | {word[:-1] for word in words if word.endswith("s")}),
-        broken=bool(folded.joined_tokens()) or _LOGIN.search(folded.folded) is not None,
-        has_digits=any(letter.isdigit() for letter in folded.plain),
+        words=frozenset(words | {word[:-1] for word in words if word[-1] == "s"}),
+        broken=bool(folded.joined_tokens()) or has_login(folded.folded),
+        has_digits=has_digits(folded.plain),
         suspicious=len(text) > _SHORT or any(True for find in finders for _ in find(folded.plain)),
     )
 

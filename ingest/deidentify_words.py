@@ -1,12 +1,20 @@
 """List names that are ordinary words, which a note may use without meaning the patient.
 
 Given and family names and towns of English and German that are words of either language, or of
-medicine; the particles of names; names of diseases; and what streets are called.
+medicine; the particles of names and their titles; names of diseases; and what streets are called.
 """
 
 import re
 
-__all__ = ["NOBODY", "ORDINARY", "PARTICLES", "find_eponym", "shorten_street", "without_flat"]
+__all__ = [
+    "NOBODY",
+    "ORDINARY",
+    "PARTICLES",
+    "TITLES",
+    "find_eponym",
+    "shorten_street",
+    "without_flat",
+]
 
 _PARTICLES = """
 abu af al and av ben bin da das de del della dem den der di do dos du e el ibn la le les mac
@@ -72,13 +80,26 @@ wenig werner west wheat wheeler white wild will willow winkel winkler winter wir
 wolf wood woodman woods word work worms worth wright wunder wunsch wyatt yard year yellow
 york young youngblood zahn zander zeit zeller zimmer zimmermann zorn
 """
+_CLINICAL = """
+bauch bein bitter bland blood blunt blut brain bruch clamp crisp darm drain dry fieber flow gelenk
+gicht gill graft grippe hals knochen lean leber mass mild milz niere nurse organ pfleger pill pink
+plate poor puls ready round rucken sample schock schwindel shock sick sleep soft sound spine stable
+staples stich strain stuhl sturz swallow tender trocken valve vein wake weich wet wound wunde
+"""
+
+_TITLE_WORDS = """
+dds dipl do doz dr frau herr herrn ii iii ing jr md med miss mph mr mrs ms msc mx nat np pa phd priv
+prof rer rn sir sr
+"""
 
 NOBODY = frozenset(["anonymous", "female", "male", "name", "none", "patient", "test", "unknown"])
 """What stands in the place of a name, and names nobody."""
 
 PARTICLES = frozenset(_PARTICLES.split())
 
-ORDINARY = frozenset(_ORDINARY.split())
+TITLES = frozenset(_TITLE_WORDS.split())
+
+ORDINARY = frozenset(_ORDINARY.split()) | frozenset(_CLINICAL.split())
 
 _EPONYMS = frozenset(
     """

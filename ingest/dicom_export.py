@@ -3,20 +3,22 @@
     OUT/SUBJECT/UID.dcm    named by the pseudonym and the new SOP Instance UID
     OUT/films.csv          subject_id, code, the store's image, and the copy of each
 
-The films are read from where they landed, and changed in a limited child (dicom_profile.py).
+The films are read from where they landed, and changed in a limited child (dicom_profile.py). Texts
+that stay are scrubbed of what the patient's records and other films say, which the raw zone keeps.
 """
 
 import csv
 import hashlib
 import hmac
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ingest.deidentify_choice import Deidentification
-from ingest.deidentify_dates import shift_days
+from ingest.deidentify_known import KNOWN, read_kept
 from ingest.errors import LimitError, StoreError, UsageError
 from ingest.identity import load_or_create_key
 from ingest.landing import LandedFile, RawZone
@@ -61,11 +63,17 @@ def export_dicom(
         raise StoreError(f"{zone.path} holds no manifest; say with --raw where the raw zone is")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StoreError(f"{out} holds something; name a new directory")
+    if not (zone.path / KNOWN).is_file():
+        raise StoreError(
+            f"{zone.path} holds no {KNOWN}, with which films are scrubbed, for an older version of "
+            "Medweave made the store; ingest one of its sources again, which builds it anew"
+        )
     secret = load_or_create_key(zone.path, key=key)
     uid_key = hmac.digest(secret, b"medweave dicom uids", "sha256").hex()
     rows = records.images().fetchall()
     flagged = {image for image, _ in choice.flagged_images(store)}
     counts: Counter[str] = Counter()
+    read = lru_cache(maxsize=4)(read_kept)  # a patient's films follow one another
     out.mkdir(parents=True, exist_ok=True)
     with (
         LimitedChild("ingest.dicom_profile:write_deidentified", Caps()) as child,
@@ -81,8 +89,9 @@ def export_dicom(
             if image in flagged and not with_burned_in:
                 counts["burned in, or suspected to be"] += 1
                 continue
-            days = shift_days(subject, secret) if choice.shifts_dates else 0
+            days = choice.days_of(subject, secret)
             use: dict[str, Any] = {"subject": str(subject), "days": days, "uid_key": uid_key}
+            use["known"] = read(zone.path, subject)
             try:
                 told, content = child.call(path=str(_unchanged(film)), **use)
             except LimitError:

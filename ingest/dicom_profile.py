@@ -4,7 +4,7 @@ What Table E.1-1 says of each attribute (2026c) is taken from PyPI's `dicom-anon
 and done here, since that package leaves sequences alone, draws UIDs at random and writes one
 date for all. Private attributes, group lengths and attributes that no dictionary knows go. Beyond
 the table, PN that it does not list are emptied, UIDs that it does not list replaced, and texts that
-stay are scrubbed of what the header itself says of the patient.
+stay are scrubbed of what the header itself says of the patient, and of what is known otherwise.
 
 Two options: Retain Longitudinal Temporal Information with Modified Dates (113107), by the subject's
 shift, or with Full Dates (113106) where the store keeps its dates. Pixels stay as they are: neither
@@ -16,7 +16,7 @@ import io
 import re
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ingest.deidentify_dates import DateStyle, shift_dicom
+from ingest.deidentify_people import add_film, add_said
 from ingest.deidentify_terms import Terms
 from ingest.deidentify_text import Scrubber
 
@@ -104,31 +105,32 @@ def read_identity(path: str) -> tuple[dict[str, Any], bytes]:
 
 
 def write_deidentified(
-    path: str, subject: str, days: int, uid_key: str
+    path: str, subject: str, days: int, uid_key: str, known: Iterable[tuple[str, str]] = ()
 ) -> tuple[dict[str, Any], bytes]:
-    """De-identify a file; what the limited child runs. Gives the new SOP UID, and the file."""
+    """De-identify a file; what the limited child runs. Gives the new SOP UID, and the file.
+
+    `known` are kinds and values of what is known of the patient beside what the header says.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         film = pydicom.dcmread(Path(path), force=True)
         who = Pseudonym(subject=subject, days=days, uid_key=bytes.fromhex(uid_key))
-        deidentify_dataset(film, who)
+        terms = Terms()
+        for kind, value in known:
+            add_said(terms, kind, value)
+        deidentify_dataset(film, who, terms)
         out = io.BytesIO()
         film.save_as(out, enforce_file_format=True)
     return {"uid": str(film.SOPInstanceUID)}, out.getvalue()
 
 
-def deidentify_dataset(film: Dataset, who: Pseudonym) -> None:
-    """De-identify a data set in place, its file meta information and preamble, too."""
-    terms = Terms()
-    said = _identity(film)
-    for name in said["names"]:
-        family, *given = [part.strip() for part in name.split("^")][:3]
-        terms.add_name([part for part in given if part], family)
-    for identifier in said["ids"]:
-        terms.add_id(identifier, own=True)
-    for contact in said["contacts"]:
-        terms.add_contact(contact)
-    terms.add_place(said["places"])
+def deidentify_dataset(film: Dataset, who: Pseudonym, known: Terms | None = None) -> None:
+    """De-identify a data set in place, its file meta information and preamble, too.
+
+    To `known`, which texts that stay are scrubbed of, is added what the header says.
+    """
+    terms = known or Terms()
+    add_film(terms, _identity(film))
     scrubber = Scrubber(terms=terms, style=DateStyle(days=who.days))
     meta = getattr(film, "file_meta", None)
     syntax = meta.get("TransferSyntaxUID") if meta is not None else None

@@ -12,8 +12,9 @@
 
 The command line prints the message alone, without a traceback, and exits with the code. Any other
 exception is a defect of Medweave: its kind and place are printed, not its text, which may hold a
-patient's data, and the code is 9. `--debug` shows the traceback in either case. A usage error that
-the command line's parser finds is 2, too; 130 is Ctrl+C and 141 a pipe that nobody reads.
+patient's data, and the code is 9. `--debug` shows where either came from, and the text of ours
+alone. A usage error that the command line's parser finds is 2, too; 130 is Ctrl+C and 141 a pipe
+that nobody reads.
 """
 
 __all__ = [

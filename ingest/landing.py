@@ -5,6 +5,7 @@
       landed/ID.ndjson    the records of a Bundle or of a single resource, one a line; of a zip,
                           a bad record for each member that can't be read
       unpacked/SHA256/    the members of a zip, each of which is a file of its own
+      known.parquet       of a de-identified store: what is known of its patients (names, ids)
       conventions.json    how the site's codes and units are read (ingest/conventions.py)
       mappings/ID.yaml    the mapping that a folder with a CSV came with
 

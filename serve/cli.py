@@ -1,7 +1,8 @@
 """The command `medweave`: each subcommand takes directories and writes directories.
 
 A user's error is one sentence on stderr and an exit code of its own (see ingest/errors.py), never a
-traceback. Heavy imports wait until a subcommand needs them, so that `--help` is quick.
+traceback; with `--debug` it comes below one that says where, and not what (serve/tracebacks.py).
+Heavy imports wait until a subcommand needs them, so that `--help` is quick.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from ingest.errors import (
 from serve.numbers import count, port, seed, whole
 from serve.servers import moment
 from serve.store_commands import add_ingest, add_store, run_ingest, run_store
+from serve.tracebacks import describe_error, hide_words_of_warnings
 
 __all__ = ["main"]
 
@@ -41,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    if not arguments.debug:
+    if arguments.debug:
+        hide_words_of_warnings()
+    else:
         warnings.simplefilter("ignore")
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
@@ -53,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except Exception as error:
         if arguments.debug:
-            raise
+            print(describe_error(error), file=sys.stderr)
         words, code = _told(error)
         print(f"medweave {arguments.command}: {words}", file=sys.stderr)
         return code
@@ -78,8 +82,8 @@ def _told(error: Exception) -> tuple[str, int]:
     ours = [step for step in steps if Path(step.f_code.co_filename).parent.parent == _HOME]
     place = f"{Path(ours[-1].f_code.co_filename).relative_to(_HOME)}:{ours[-1].f_lineno}"
     return (
-        f"unexpected {type(error).__name__} at {place}, which is a defect of Medweave; run with "
-        "--debug to see where it came from",
+        f"unexpected {type(error).__name__} at {place}, which is a defect of Medweave; --debug "
+        "shows where it came from",
         DEFECT,
     )
 

@@ -174,6 +174,7 @@ class Predictor:
             tasks=task_files,
             ready=ready,
             conventions=self.served.conventions,
+            deidentification=self.served.deidentification,
         )
         with store as uploaded, self._lock, tokens_in_memory():
             records = RecordStore(uploaded.store)

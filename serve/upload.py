@@ -7,6 +7,9 @@ of what it may write. File names are replaced by numbers, since they can carry a
 A PNG or JPEG says neither whose it is nor when it was taken. In an upload it can only be the one
 patient's, and who uploads it has it now: it counts as known at the time of prediction, which
 `Uploaded.images_undated` tells. It gets an ImagingStudy that says so and goes the common way.
+
+Where the model was trained on a de-identified store, the upload is scrubbed like it, but that its
+dates move by no day, so that who uploads it sees its own: a model knows of times but differences.
 """
 
 import contextlib
@@ -24,7 +27,9 @@ import pyarrow.parquet as pq
 from fusion.run import read_json
 from ingest.build import ingest, raw_zone_of
 from ingest.conventions import Conventions
+from ingest.deidentify_choice import Deidentification, with_neutral_names, write_choice
 from ingest.errors import InputError, LimitError, StoreError
+from ingest.landing import RawZone
 from ingest.limits import Caps
 from ingest.store import RecordStore
 from serve.ready import ReadyChild
@@ -40,6 +45,7 @@ __all__ = [
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg"})
 KINDS = frozenset({".json", ".ndjson", ".dcm", *PICTURES})
+_IMAGES = frozenset({*PICTURES, ".dcm", ".image", ".dicom"})  # the last two of neutral names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +111,7 @@ def uploaded_store(
     timezone: str = "UTC",
     tasks: Sequence[Path] = (),
     conventions: Conventions | None = None,
+    deidentification: Deidentification | None = None,
     ready: ReadyChild | None = None,
 ) -> Iterator[Uploaded]:
     """Ingest one patient's files into a store that exists as long as the context.
@@ -115,6 +122,7 @@ def uploaded_store(
         timezone: of times that carry no zone.
         tasks: task files: the latest time at which one of them asks dates what has no date.
         conventions: how codes and units are read: as in the store that the run was trained on.
+        deidentification: how that store is de-identified, if it is.
         ready: where to take the child process from; its caps then hold.
 
     Raises:
@@ -137,6 +145,7 @@ def uploaded_store(
                 timezone=timezone,
                 tasks=[str(task) for task in tasks],
                 conventions=(conventions or Conventions()).to_json(),
+                deidentification=deidentification and vars(deidentification.for_upload()),
             )
         yield _uploaded(place / "store", told)
 
@@ -152,6 +161,7 @@ def ingest_upload(
     timezone: str,
     tasks: list[str],
     conventions: dict[str, Any] | None = None,
+    deidentification: dict[str, bool] | None = None,
 ) -> tuple[dict[str, Any], bytes]:
     """Ingest PLACE/incoming into PLACE/store; this is what the child runs."""
     directory = Path(place)
@@ -163,6 +173,9 @@ def ingest_upload(
     incoming, store = directory / "incoming", directory / "store"
     try:
         read = Conventions.of_json(conventions) if conventions else None
+        if deidentification:
+            raw_zone_of(store).mkdir(mode=0o700)
+            write_choice(raw_zone_of(store), Deidentification(**deidentification))
         ingest(
             [incoming], store, timezone=timezone, keep_index=False, conventions=read, progress=False
         )
@@ -173,6 +186,10 @@ def ingest_upload(
         raise
     except (InputError, StoreError) as error:
         return {"refused": type(error).__name__}, b""
+    if deidentification:  # the report has neutral names
+        files = RawZone(raw_zone_of(store)).files()
+        told = zip(files, with_neutral_names(files), strict=True)
+        undated = [neutral.name for file, neutral in told if Path(file.name).name in undated]
     return {"undated": undated}, b""
 
 
@@ -235,7 +252,7 @@ def _uploaded(store: Path, told: dict[str, Any]) -> Uploaded:
         raise UploadError("error_several", f"the upload holds {report['subjects']} patients")
     images, records, undated = [], [], 0
     for name, counts in report["files"].items():
-        if Path(name).suffix in (*PICTURES, ".dcm"):
+        if Path(name).suffix in _IMAGES:
             images.append(counts)
             undated += counts["projected"] if Path(name).name in told["undated"] else 0
         else:

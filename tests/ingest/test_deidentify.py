@@ -14,6 +14,7 @@ import pytest
 from ingest.build import ingest
 from ingest.cohort import build_cohort
 from ingest.deidentify_choice import FLAGGED
+from ingest.deidentify_known import KNOWN
 from ingest.dicom_export import export_dicom
 from ingest.errors import InputError, LimitError, StoreError, UsageError
 from ingest.info import describe_store
@@ -301,6 +302,40 @@ def test_writing_in_a_picture_is_flagged_and_not_exported_unless_asked(tmp_path:
     (source / "none.dcm").unlink()
     with pytest.raises(StoreError, match=r"film [0-9a-f]{8} of the raw zone is gone or changed"):
         export_dicom(store, tmp_path / "again", with_burned_in=True)
+
+
+def test_a_film_is_scrubbed_of_what_the_patients_records_say(tmp_path: Path) -> None:
+    person = {
+        "resourceType": "Patient",
+        "id": "p1",
+        "name": [{"family": "Doering", "given": ["Jane"]}],
+        "telecom": [{"value": "555-810-7203"}],
+    }
+    other = {**person, "id": "p2", "name": [{"family": "Roemer"}]}
+    subject = {"reference": "Patient/p1"}
+    said = {"valueString": "well", "performer": [{"display": "Dr. Xaver Wolfhard"}]}
+    write_ndjson(
+        tmp_path / "in" / "a.ndjson", person, other, observation("a", said, subject=subject)
+    )
+    # The header knows the patient by a number alone.
+    tags = {"PatientID": "p1", "PatientName": "", "ManufacturerModelName": "X1 of Jane Doering"}
+    tags |= {"ContrastBolusAgent": "by Wolfhard, call 555 8107203", "StudyDate": "20200101"}
+    write_film(tmp_path / "in" / "a.dcm", **tags, DeviceSerialNumber="1", KVP="120")
+    store, films = tmp_path / "store", tmp_path / "films"
+    ingest([tmp_path / "in"], store, deidentify=True)
+    assert export_dicom(store, films) == {"written": 1}
+    [path] = films.rglob("*.dcm")
+    film = pydicom.dcmread(path)
+    assert film.ManufacturerModelName == "X1 of [NAME]"
+    assert "Wolfhard" not in str(film)
+    assert "8107203" not in str(film)
+    kept = store.with_name("store.raw") / KNOWN
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    kept.unlink()
+    with pytest.raises(
+        StoreError, match=r"holds no known\.parquet.*ingest one of its sources again"
+    ):
+        export_dicom(store, tmp_path / "more")
 
 
 def test_labels_are_the_same_with_and_without(tmp_path: Path) -> None:

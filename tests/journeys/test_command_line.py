@@ -1,9 +1,11 @@
 """The journey of the README: from `simulate` to `predict`, on 60 patients, as a user types it."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +15,7 @@ from encoders.frozen import FrozenEncoders
 from fusion.candidates import CANDIDATES
 from fusion.run import verify_run
 from fusion.train import token_cache
-from ingest.errors import DEFECT, LimitError
+from ingest.errors import DEFECT, InputError, LimitError
 from serve.cli import main
 from tests.hospital import ROOT, Hospital, medweave
 
@@ -156,8 +158,41 @@ def test_a_defect_is_told_by_its_kind_and_place_alone(
     assert said.startswith("medweave check: unexpected KeyError at serve/cli.py:")
     assert said.count("\n") == 1
     assert "Roe" not in said
-    with pytest.raises(KeyError, match="Jane Roe"):
-        main(["--debug", "check", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("last", "code", "words"),
+    [
+        (InputError("line 7 is no FHIR"), InputError.exit_code, "InputError: line 7 is no FHIR"),
+        (RuntimeError("Jane Roe"), DEFECT, "RuntimeError"),
+        (ExceptionGroup("Roe", [OSError("Roe.json")]), DEFECT, "ExceptionGroup"),
+    ],
+)
+def test_debug_shows_where_an_error_came_from_and_not_what_it_says(
+    last: Exception, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fails(*_: object, **__: object) -> str:
+        try:
+            try:
+                raise KeyError("Jane Roe, born 1950-01-01")
+            except KeyError as error:
+                error.add_note("of Jane Roe")
+                raise ValueError("Jane Roe is no date") from error
+        except ValueError:
+            raise last  # noqa: B904 - the context is what is tested
+
+    monkeypatch.setattr("ingest.check.check", fails)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    assert main(["--debug", "check", "."]) == code
+    said = capsys.readouterr().err
+    assert not re.search("Jane|Roe", said)
+    lines = said.splitlines()
+    for line in ("KeyError", "ValueError", words):
+        assert line in lines
+    assert re.search(r"^  serve/cli\.py, line \d+, in _check$", said, re.MULTILINE)
+    assert re.search(r"^  tests/journeys/test_command_line\.py, line \d+, in fails$", said, re.M)
+    assert warnings.formatwarning("PN: Roe^Jane", UserWarning, "a.py", 7) == "a.py:7: UserWarning\n"
+    assert lines[-1].startswith("medweave check: ")
 
 
 @pytest.mark.parametrize(
