@@ -215,7 +215,7 @@ UNION SELECT was FROM moved UNION SELECT now FROM moved
 
 # Whose imaging studies may be told otherwise: all of theirs are, for what images are joined by says
 # of no record from which it came.
-_STUDIED = f"""
+_STUDIED = """
 CREATE OR REPLACE TEMP TABLE studied AS
 WITH old_study AS (SELECT place, key FROM old.trace WHERE type = 'ImagingStudy'),
 other AS (
@@ -226,8 +226,7 @@ told AS (
     SELECT place FROM other UNION SELECT place FROM trace WHERE type = 'ImagingStudy'
 )
 SELECT subject_key FROM old.state SEMI JOIN other USING (place) WHERE subject_key IS NOT NULL
-UNION SELECT r.subject_key FROM resolved r JOIN file_order o USING (file)
-    WHERE o.number * {1 << 40} + r.position IN (FROM told) AND r.subject_key IS NOT NULL
+UNION SELECT subject_key FROM resolved WHERE place IN (FROM told) AND subject_key IS NOT NULL
 """
 
 _STUDIES = """

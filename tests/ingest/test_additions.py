@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ingest.references import SQL
+from ingest.fields import SQL
 from ingest.store import RecordStore
 from tests.ingest.addition_cases import (
     CASES,
@@ -175,13 +175,17 @@ def test_too_many_records_without_a_code_are_built_in_full(tmp_path: Path) -> No
 
 def test_what_a_projection_looks_up_is_kept_of_the_first_reading() -> None:
     """A record whose references the first reading does not see would not change with them."""
-    read = (SQL / "read.sql").read_text("utf-8")
-    kept = re.search(r"h\[1\] IN \(([^)]*)\) THEN json END", read)
-    assert kept is not None
-    names = set(re.findall(r"'(\w+)'", kept[1]))
-    for script in SQL.glob("*.sql"):
+    read, trace = ((SQL / f"{name}.sql").read_text("utf-8") for name in ("read", "trace"))
+    whole = re.search(r'"resourceType" IN \(([^)]*)\)', read)
+    assert whole is not None
+    looked_at = set(re.findall(r"'(\w+)'", whole[1]))
+    for script in SQL.glob("[A-Z]*.sql"):
         text = script.read_text("utf-8")
-        if "ref_key(" in text and script.stem not in ("macros", "resolved", "references"):
-            types = set(re.findall(r"type = '(\w+)'", text))
-            assert types, script.name
-            assert types <= names, script.name
+        if "ref_key(" in text:
+            assert script.stem in looked_at, script.name
+        if re.search(r"JOIN note\b", text):
+            needs = re.findall(
+                r"-- needs: (.*)\nINSERT INTO (cited_reference|depend)\n", read + trace
+            )
+            named = [into for types, into in needs if script.stem in types.split()]
+            assert sorted(named) == ["cited_reference", "depend"], script.name
