@@ -35,8 +35,10 @@ MOST_VALIDATED = 200
 """Of a batch: fhir.resources is slow; past these the reason stays general."""
 
 
-def why_invalid(resource_type: str, text: str) -> str | None:
+def why_invalid(resource_type: str, text: str, *, wrapped: bool = False) -> str | None:
     """Say what makes a resource invalid, in R4 and in R5, without repeating what stands in it.
+
+    Of a `wrapped` line (records.py) it is the resource within.
 
     >>> why_invalid("Observation", '{"resourceType": "Observation", "status": "final"}')
     'invalid: code: missing'
@@ -47,15 +49,19 @@ def why_invalid(resource_type: str, text: str) -> str | None:
     from fhir.resources import get_fhir_model_class as r5
     from fhir.resources.R4B import get_fhir_model_class as r4
 
-    reason = _why_not(r4, resource_type, text)
-    if reason is None or _why_not(r5, resource_type, text) is None:
+    reason = _why_not(r4, resource_type, text, wrapped=wrapped)
+    if reason is None or _why_not(r5, resource_type, text, wrapped=wrapped) is None:
         return None
     return reason
 
 
-def _why_not(model: Callable[[str], Any], resource_type: str, text: str) -> str | None:
+def _why_not(
+    model: Callable[[str], Any], resource_type: str, text: str, *, wrapped: bool
+) -> str | None:
     try:
-        model(resource_type).model_validate({"resourceType": resource_type, **json.loads(text)})
+        content = json.loads(text)
+        content = content["resource"] if wrapped else content
+        model(resource_type).model_validate({"resourceType": resource_type, **content})
     except ValidationError as error:
         # Only places and kinds of fault: pydantic's messages repeat the input.
         faults = [
@@ -90,19 +96,21 @@ def refuse_invalid(con: duckdb.DuckDBPyConnection, parts: Mapping[int, Part]) ->
     # How near a batch came to the limit: another cut of the same records could differ there.
     for n in Counter(batch for batch, *_ in rows).values():
         con.execute("INSERT INTO refusable VALUES (?)", [n])
-    wanted: dict[int, list[int]] = defaultdict(list)
-    for _, place, _, _ in rows:
-        wanted[place // FILE_STEP].append(place % FILE_STEP)
-    texts: dict[int, str] = {}
-    for number, positions in wanted.items():
-        lines = Lines(positions=np.array(sorted(positions), np.int64))
-        wrapped = parts[number].file.kind != "ndjson"
-        for batch in read_lines(parts[number].path, lines, wrapped=wrapped):
-            for position, text, within in zip(*(c.to_pylist() for c in batch.columns), strict=True):
-                whole = json.dumps(json.loads(text)["resource"]) if within else text
-                texts[number * FILE_STEP + position] = whole
-    reasons = [(f, p % FILE_STEP, k, why_invalid(k, texts[p])) for _, p, k, f in rows]
-    refused = [(f, p, f"{k}: {reason}") for f, p, k, reason in reasons if reason is not None]
+    wanted: dict[int, dict[int, tuple[str, str]]] = defaultdict(dict)
+    for _, place, kind, file in rows:
+        wanted[place // FILE_STEP][place % FILE_STEP] = kind, file
+    refused: list[tuple[str, int, str]] = []
+    for number, about in wanted.items():
+        lines = Lines(positions=np.array(sorted(about), np.int64))
+        part = parts[number]
+        for batch in read_lines(part.path, lines, wrapped=part.file.kind != "ndjson"):
+            for position, text, wrapped in zip(
+                *(c.to_pylist() for c in batch.columns), strict=True
+            ):
+                kind, file = about[position]
+                reason = why_invalid(kind, text, wrapped=wrapped)
+                if reason is not None:
+                    refused.append((file, position, f"{kind}: {reason}"))
     if refused:
         con.register("refused", pd.DataFrame(refused, columns=["file", "position", "reason"]))
         con.execute(

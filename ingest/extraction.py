@@ -91,6 +91,9 @@ def _grouped(lines: pa.Table) -> Iterator[tuple[bool, str | None, pa.Table]]:
         if wrapped:  # from Bundles: each line may be of another type
             found = pc.extract_regex(those.column("text"), _TYPE_TEXT)
             guess = pc.struct_field(found, "guess").cast(pa.string())
+            # What has no fields of its own is one group, however many types there are.
+            known = [kind for kind in pc.unique(guess).to_pylist() if kind and fields_of(kind)]
+            guess = pc.if_else(pc.is_in(guess, pa.array(known, pa.string())), guess, None)
             those = those.set_column(those.schema.get_field_index("guess"), "guess", guess)
         for guess in pc.unique(those.column("guess")).to_pylist():
             yield wrapped, guess, _only(those, "guess", guess)

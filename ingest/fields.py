@@ -15,6 +15,10 @@ parsed once, however many fields it has; a field that no line of a batch has cos
 projection needs only where some line has a field (one of several) stands between `-- if FIELD …`
 and `-- end if` (`-- unless FIELD …`: where none has): to plan SQL for what is not there takes most
 of the time of one patient's few records.
+
+Where a text holds JSON in place of an object or a list, it counts as what it holds. Of two names
+of one thing (R4's and R5's, or two kinds of date) the first that can be read counts, unless a
+projection asks whether the first is there.
 """
 
 import re
@@ -143,16 +147,23 @@ def _period(name: str) -> str:
     )
 
 
-@lru_cache
 def fields_of(kind: str) -> Fields | None:
-    """Read what the projection of a resource type takes; None where the type has no projection.
+    """Give what the projection of a resource type takes; None where the type has no projection.
 
     Raises:
         ValueError: its head is not written as above: a defect of ours.
     """
-    file = SQL / f"{kind}.sql"
-    if not kind[:1].isupper() or not file.is_file():
-        return None
+    # By the list, for a stranger's type is anything: no name of a file, or too long for one.
+    return _read_fields(SQL / f"{kind}.sql") if kind in _projected(SQL) else None
+
+
+@lru_cache
+def _projected(place: Path) -> frozenset[str]:
+    return frozenset(file.stem for file in place.glob("[A-Z]*.sql"))
+
+
+@lru_cache
+def _read_fields(file: Path) -> Fields:
     stated: dict[str, tuple[str, ...]] = {}
     for found in _LINE.finditer(file.read_text("utf-8")):
         paths = tuple(found[2].split())

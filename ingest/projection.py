@@ -152,7 +152,7 @@ def project_records(
         read_heads(con, batches, counts, extracts, hands, traced=traced)
         choose_newest(con)
         shown = tqdm(extracts, "projecting", total=len(extracts), disable=not progress)
-        project_batches(con, shown, {part.order: part for part in parts}, hands)
+        project_batches(con, shown, {part.order: part for part in parts}, hands, conventions)
     return counts
 
 
@@ -190,6 +190,7 @@ def project_batches(
     extracts: Iterable[Extract],
     parts: Mapping[int, Part],
     hands: "Hands",
+    conventions: Conventions,
 ) -> None:
     """Project the records of these extracts that are current; `parts` are their files by number.
 
@@ -218,7 +219,7 @@ def project_batches(
         if patients:
             fields["Patient"] = pa.concat_tables(patients, promote_options="default")
         with con.cursor() as cursor:
-            _project(cursor, Extract(number=_PATIENTS, fields=fields), Conventions())
+            _project(cursor, Extract(number=_PATIENTS, fields=fields), conventions)
     refuse_invalid(con, parts)
 
 
@@ -375,10 +376,12 @@ def _project(con: duckdb.DuckDBPyConnection, extract: Extract, conventions: Conv
     always = ["Patient", *_FOR_OTHERS]
     run_script(con, "account", always=always, supported=list(SUPPORTED), batch=extract.number)
     con.unregister("asked")
+    if extract.places is not None:
+        con.unregister("these")
 
 
 def _joined(fields: pa.Table, asked: pa.Table) -> pa.Table:
-    """Put beside the fields of records what resolving said of them; both are sorted by place.
+    """Put beside the fields of records what resolving said of them; `asked` is sorted by place.
 
     A join in SQL would build its table of the wider side, of whose size it knows nothing.
     """

@@ -75,8 +75,8 @@ def _merge_patients(con: duckdb.DuckDBPyConnection) -> None:
     (an error in the data) comes together at its first key.
     """
     con.execute("CREATE TABLE merged (key VARCHAR, subject_key VARCHAR)")
-    linked = "SELECT place FROM kept WHERE contains(json, '\"link\"') OR contains(json, '\\u')"
-    if not con.execute(f"{linked} LIMIT 1").fetchall():
+    patients = "FROM kept SEMI JOIN current ON current.place = kept.place AND type = 'Patient'"
+    if not con.execute(f"{patients} LIMIT 1").fetchall():
         return
     rows = con.execute(
         f"""

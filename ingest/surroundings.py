@@ -148,7 +148,7 @@ class Surroundings:
 
         files = enumerate(self.zone.fhir)
         parts = {n: Part(file=file, path=path, order=n) for n, (file, path) in files}
-        project_batches(self.con, extracts(), parts, self._hands)
+        project_batches(self.con, extracts(), parts, self._hands, self.conventions)
         first_new = self.index.fhir_files * FILE_STEP
         self.con.execute(
             f"""

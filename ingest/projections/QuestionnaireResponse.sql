@@ -14,9 +14,9 @@
 WITH dated AS (
     SELECT
         *,
-        from_json(list_concat(
+        from_json(to_json(list_concat(
             from_json("item", '["JSON"]'), json_extract("item", '$..item[*]')
-        )::JSON, '[{"linkId": "VARCHAR", "text": "VARCHAR", "answer": [{
+        )), '[{"linkId": "VARCHAR", "text": "VARCHAR", "answer": [{
             "valueBoolean": "BOOLEAN", "valueDecimal": "DOUBLE", "valueInteger": "DOUBLE", "valueDate": "VARCHAR",
             "valueDateTime": "VARCHAR", "valueTime": "VARCHAR", "valueString": "VARCHAR", "valueCoding": "JSON",
             "valueQuantity": {"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]') AS items,

@@ -37,11 +37,7 @@ END;
 -- A period's end is when all of it was known; one that is still open is known from its start.
 -- The same stands in ingest/fields.py, for periods that a projection takes.
 CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p.start, zone));
-CREATE MACRO period_start(p, zone) AS coalesce(
-    least(fhir_end(p.start, zone), fhir_end(p."end", zone)), fhir_end(p."end", zone)
-);
 CREATE MACRO period_end_from(p, zone) AS greatest(fhir_start(p.start, zone), fhir_start(p."end", zone));
-CREATE MACRO period_start_from(p, zone) AS least(fhir_start(p.start, zone), fhir_start(p."end", zone));
 
 CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
 

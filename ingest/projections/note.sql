@@ -3,7 +3,7 @@
 CREATE OR REPLACE TEMP TABLE note AS
 WITH listed AS (
     SELECT place, from_json(forms, '[{"attachment": ' || $attachment || '}]') AS each,
-        list_transform(each, lambda f: f.attachment) AS all_forms
+        list_filter(list_transform(each, lambda f: f.attachment), lambda a: a IS NOT NULL) AS all_forms
     FROM attached WHERE type = 'DocumentReference'
     UNION ALL
     SELECT place, NULL, from_json(forms, '[' || $attachment || ']') FROM attached WHERE type = 'DiagnosticReport'

@@ -113,10 +113,12 @@ FROM part;
 -- needs: wrapped
 INSERT INTO linked_url SELECT place, scope, full_url FROM part WHERE full_url IS NOT NULL;
 
+-- Of patients those who may be linked to another: a name may be written with escapes, too.
 -- needs: Patient Location Medication Binary
 INSERT INTO kept
 SELECT place, json FROM whole JOIN part USING (place)
-WHERE type IN ('Patient', 'Location', 'Medication', 'Binary');
+WHERE type IN ('Location', 'Medication', 'Binary')
+    OR (type = 'Patient' AND (contains(json, '"link"') OR contains(json, '\u')));
 
 -- needs: contained
 INSERT INTO holder SELECT place, contained FROM part WHERE contained IS NOT NULL AND json_valid(contained);

@@ -17,7 +17,7 @@ WHERE n.i.value IS NOT NULL;
 -- Each reference of a subject, an encounter or a drug once, whichever batches it was met in.
 CREATE TABLE spoken_of AS
 SELECT token, any_value(scope) AS scope, any_value(ref) AS ref,
-    min(concat(scope, ' ', ref)) <> max(concat(scope, ' ', ref)) AS mistaken, any_value(is_plain(ref) OR contains(ref, '#')) AS plain
+    min(concat(scope, ' ', ref)) <> max(concat(scope, ' ', ref)) AS mistaken
 FROM cited GROUP BY token;
 
 DROP TABLE cited;

@@ -10,9 +10,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from ingest.extraction import HEAD, take_fields
+from ingest.extraction import HEAD, UPDATED, _grouped, take_fields
 from ingest.fields import INSTANT, SQL, fields_of
 from ingest.projection import create_tables
+from tests.ingest.exports import ingested, write_ndjson
 
 MANY = 3000  # more than a sample
 
@@ -98,8 +99,10 @@ def test_a_field_of_one_line_in_many_is_found(
     known = fields_of("Observation")
     assert known is not None
     for place, content in enumerate(contents, 1):
-        for path in HEAD:
+        for path in set(HEAD) - {UPDATED}:
             assert head[place].get(path) == looked_up(content, path), path
+        updated = head[place].get(f"{UPDATED}{INSTANT}")
+        assert (updated is None) is (looked_up(content, UPDATED) is None)
         for path in known.paths():
             text, instant = fields[place].get(path), fields[place].get(f"{path}{INSTANT}")
             expected = looked_up(content, path)
@@ -166,3 +169,81 @@ def test_a_head_that_is_not_written_right_is_refused(
     monkeypatch.setattr("ingest.fields.SQL", tmp_path)
     with pytest.raises(ValueError, match=r"a field is a path such as code.text; got 'a..b'"):
         fields_of("Thing")
+
+
+ODD = [
+    {
+        "resourceType": "QuestionnaireResponse",
+        "status": "completed",
+        "item": [None, {"linkId": "1"}],
+    },
+    {"resourceType": "QuestionnaireResponse", "status": "completed", "item": "[null]"},
+    {"resourceType": "A" * 300},
+    {"resourceType": "../Patient"},
+    {"resourceType": "Observation", "component": "[1", "valueRange": "{", "effectiveTiming": [1]},
+    {"resourceType": "Observation", "code": 7, "valueQuantity": [], "valuePeriod": {"start": {}}},
+    {"resourceType": "Encounter", "type": "x", "location": {"location": 3}, "reasonCode": [[1]]},
+    {"resourceType": "Condition", "verificationStatus": ["x"], "category": {"coding": 3}},
+    {"resourceType": "Patient", "link": "other", "birthDate": 1950, "deceasedBoolean": "yes"},
+    {"resourceType": "DocumentReference", "status": "current", "content": [None, {"format": {}}]},
+    {"resourceType": "DiagnosticReport", "presentedForm": "[[", "conclusionCode": [None]},
+    {"resourceType": "NutritionOrder", "supplement": [None, 1], "oralDiet": [{"type": "x"}]},
+    {"resourceType": "EpisodeOfCare", "status": "finished", "type": [None], "period": "2020"},
+    {"resourceType": "CarePlan", "activity": [None, {"detail": None}], "category": [None]},
+    {"resourceType": "Specimen", "parent": [None], "processing": ["x", None]},
+    {"resourceType": "Composition", "section": [None, "x", {"section": {}}], "text": []},
+    {"resourceType": "ImagingStudy", "series": [None], "modality": "CT", "identifier": {}},
+]
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_what_has_another_shape_than_it_should_have_never_ends_an_ingest(
+    tmp_path, bundled: bool
+) -> None:
+    about = {"subject": {"reference": "Patient/p"}, "patient": {"reference": "Patient/p"}}
+    odd = [{"id": f"r{n}", **about, **resource} for n, resource in enumerate(ODD)]
+    patient = {"resourceType": "Patient", "id": "p", "gender": "female"}
+    if bundled:
+        entries = [{"resource": resource} for resource in (patient, *odd)]
+        source = tmp_path / "in.json"
+        source.write_text(
+            json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries})
+        )
+    else:
+        source = write_ndjson(tmp_path / "in.ndjson", patient, *odd)
+    ingested(tmp_path, source)
+    [account] = json.loads((tmp_path / "store" / "ingest_report.json").read_text())[
+        "files"
+    ].values()
+    assert account["records"] == len(ODD) + 1
+    assert account["projected"] >= 2
+    assert account["quarantined"]
+
+
+def test_a_document_without_an_attachment_is_no_event(tmp_path) -> None:
+    bare = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "date": "2020-01-01",
+    }
+    bare |= {"subject": {"reference": "Patient/p"}, "content": [{"format": {"code": "x"}}]}
+    ingested(
+        tmp_path,
+        write_ndjson(
+            tmp_path / "in.ndjson", {"resourceType": "Patient", "id": "p", "gender": "male"}, bare
+        ),
+    )
+    [account] = json.loads((tmp_path / "store" / "ingest_report.json").read_text())[
+        "files"
+    ].values()
+    assert account["skipped"] == {"DocumentReference: no attachment": 1}
+
+
+def test_many_types_without_a_projection_are_one_group(con: duckdb.DuckDBPyConnection) -> None:
+    kinds = [f"Thing{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}" for n in range(100)]
+    texts = [json.dumps({"resource": {"resourceType": kind, "id": kind}}) for kind in kinds]
+    lines = lines_of([*texts, json.dumps({"resource": observation(1)})], wrapped=True)
+    groups = [(guess, len(group)) for _, guess, group in _grouped(lines)]
+    assert sorted(groups, key=str) == [("Observation", 1), (None, 100)]
+    assert len(take_fields(con, lines).head) == 101
