@@ -179,19 +179,22 @@ class ImageStore:
         return fates
 
     def _describe(self, files: Sequence[LandedFile], wanted: str) -> list[ImageHeader | Fate]:
-        found = {file.id: self._recall(file, wanted) for file in files}
-        unknown = [file for file in files if found[file.id] is None]
+        found = [self._recall(file, wanted) for file in files]
+        unknown = [n for n, one in enumerate(found) if one is None]
         asked = [
-            {"path": str(file.path), "wanted": "header" if self.holds(file) else wanted}
-            for file in unknown
+            {
+                "path": str(files[n].path),
+                "wanted": "header" if self.holds(files[n]) else wanted,
+            }
+            for n in unknown
         ]
         answers = self._ask("describe", asked) if asked else ()
-        for file, (told, png) in zip(unknown, answers, strict=True):
+        for n, (told, png) in zip(unknown, answers, strict=True):
             fate = _fate(told)
             if fate is None and png:
-                _write_whole(self._place(f"{file.sha256}.png"), png)
-            found[file.id] = header_from_json(told["header"]) if fate is None else fate
-        return [one for file in files if (one := found[file.id]) is not None]
+                _write_whole(self._place(f"{files[n].sha256}.png"), png)
+            found[n] = header_from_json(told["header"]) if fate is None else fate
+        return [one for one in found if one is not None]
 
     def _recall(self, file: LandedFile, wanted: str) -> ImageHeader | Fate | None:
         if file.id not in self._known or (wanted == "picture" and not self.holds(file)):

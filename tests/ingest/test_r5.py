@@ -288,28 +288,6 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {
             }
         ],
     ),
-    "nutrition-order": (
-        [
-            {
-                "resourceType": "NutritionOrder",
-                "status": "active",
-                "intent": "order",
-                "dateTime": "2020-01-02T08:00:00Z",
-                "supplement": [{"type": coded("444331000124106")}],
-                "enteralFormula": {"baseFormulaType": coded("443651000124105")},
-            }
-        ],
-        [
-            {
-                "resourceType": "NutritionOrder",
-                "status": "active",
-                "intent": "order",
-                "dateTime": "2020-01-02T08:00:00Z",
-                "supplement": [{"type": {"concept": coded("444331000124106")}}],
-                "enteralFormula": {"baseFormulaType": {"concept": coded("443651000124105")}},
-            }
-        ],
-    ),
     "adverse-event": (
         [
             {

@@ -56,6 +56,16 @@ SPEC = Spec(
             "enteralFormula": {"baseFormulaType": snomed("443651000124105")},
             **PATIENT,
         },
+        {  # as R5 writes it
+            "resourceType": "NutritionOrder",
+            "id": "drink",
+            "status": "active",
+            "intent": "order",
+            "dateTime": "2020-05-06T07:30:00Z",
+            "supplement": [{"type": {"concept": snomed("442991000124104")}}],
+            "enteralFormula": {"baseFormulaType": {"concept": snomed("443111000124101")}},
+            "subject": {"reference": "Patient/p"},
+        },
         {
             "resourceType": "NutritionOrder",
             "id": "idea",
@@ -127,6 +137,8 @@ SPEC = Spec(
         2020-05-06 07:00:00 |                     | ORDER//SNOMED//160670007              |
         2020-05-06 07:00:00 |                     | ORDER//SNOMED//443651000124105        |
         2020-05-06 07:00:00 |                     | ORDER//SNOMED//444331000124106        |
+        2020-05-06 07:30:00 |                     | ORDER//SNOMED//442991000124104        |
+        2020-05-06 07:30:00 |                     | ORDER//SNOMED//443111000124101        |
         2020-05-07 08:00:00 |                     | EPISODE_START//SNOMED//265764009      |
         2020-05-08 10:00:00 | 2020-05-05 10:00:00 | DEVICE//TEXT//STICK                   |
         2020-05-09 08:00:00 |                     | EPISODE_START//UNKNOWN                |
@@ -134,7 +146,7 @@ SPEC = Spec(
         2020-06-07 08:00:00 |                     | EPISODE_END//SNOMED//265764009        |
     """,
     accounts={
-        "projected": 7,
+        "projected": 8,
         "skipped": {
             "DeviceUseStatement: intended": 1,
             "NutritionOrder: intent proposal": 1,
