@@ -45,7 +45,7 @@ __all__ = ["ingest", "raw_zone_of"]
 
 _FHIR = ("ndjson", "bundle", "resource", "archive")
 _IMAGES = ("dicom", "image")
-_MEMORY = "1GiB"
+_MEMORY = "832MiB"
 """What DuckDB may hold; a batch of records and Python's own come on top."""
 
 

@@ -16,7 +16,7 @@ from pyarrow import ipc
 
 __all__ = ["Extract", "Extracts"]
 
-_HELD_BYTES = 192 << 20
+_HELD_BYTES = 96 << 20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,6 +175,7 @@ def read_heads(
         for order, n in by_file.items():
             counts[files[order]] = counts.get(files[order], 0) + n
         extracts.add(Extract(number=number, fields=fields))
+    pa.default_memory_pool().release_unused()
 
 
 def choose_newest(con: duckdb.DuckDBPyConnection) -> None:
