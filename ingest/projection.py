@@ -14,7 +14,8 @@ fields of each batch. It leaves
 A projection is a SELECT over `resource`, which has the fields that its head names (fields.py)
 beside `place`, `status`, `updated`, `zone`, `subject_key`, `encounter_end` and what else `placed`
 has (resolved.sql). It gives `place`, columns of PROJECTED_COLUMNS by name, and `skip` with a reason
-where the record must not become an event.
+where the record must not become an event. Over 400 lines, so that the way from a line to an
+outcome is read in one place.
 """
 
 import threading
