@@ -193,7 +193,9 @@ def _run(
     con.register("line", lines)
     try:
         return con.sql(select.format(asked), params=values).to_arrow_table()
-    except duckdb.Error:  # some line is no JSON: TRY costs a third more
+    except (duckdb.Error, UnicodeDecodeError):
+        # Some line is no JSON: TRY costs a third more. DuckDB quotes the line in its message, and
+        # may cut it within a character; then the message can't be decoded, and that is raised.
         return con.sql(select.format(f"TRY({asked})"), params=values).to_arrow_table()
     finally:
         con.unregister("line")

@@ -247,3 +247,23 @@ def test_many_types_without_a_projection_are_one_group(con: duckdb.DuckDBPyConne
     groups = [(guess, len(group)) for _, guess, group in _grouped(lines)]
     assert sorted(groups, key=str) == [("Observation", 1), (None, 100)]
     assert len(take_fields(con, lines).head) == 101
+
+
+def test_a_message_that_cannot_be_decoded_ends_nothing(con: duckdb.DuckDBPyConnection) -> None:
+    """DuckDB quotes a broken line in its message and may cut the quote within a character."""
+    long = "\u00da\U0002af23" * 40
+    broken = [f'{{"resourceType": "Patient", "id": "{"a" * n}{long}", ' for n in range(120)]
+    undecoded = 0
+    for text in broken:
+        lines = lines_of([text, '{"resourceType": "Patient", "id": "p"}'])
+        con.register("line", lines)
+        try:
+            con.sql("SELECT json_extract_string(text, '$.id') FROM line").fetchall()
+        except UnicodeDecodeError:
+            undecoded += 1
+        except duckdb.Error:
+            pass
+        head = take_fields(con, lines).head.sort_by("place")
+        assert head.column("broken").to_pylist() == [True, False]
+        assert head.column("id").to_pylist() == [None, "p"]
+    assert undecoded, "no message was cut within a character: the test shows nothing"

@@ -14,6 +14,7 @@ from tests.hospital import Hospital
 from tests.journeys.browser import QUIET, chromium_path, patient_files, serving, with_note
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=document.title='owned'>"
+expect.set_options(timeout=60_000)  # a prediction takes seconds where other tests share the cores
 
 
 @pytest.fixture(scope="module")
