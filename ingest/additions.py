@@ -285,7 +285,7 @@ def _next_index(world: Surroundings, report: dict[str, Any], refusable: int) -> 
         " SELECT key, type FROM old.trace SEMI JOIN pulled USING (place)"
         f") h LEFT JOIN provider p USING (key) WHERE h.type IN {PROVIDERS}"
     )
-    hashes = write_tables(con, segment, SEGMENT | {"provider": provider})
+    files = write_tables(con, segment, SEGMENT | {"provider": provider})
     merged = (
         "SELECT key, subject_key FROM old.merged ANTI JOIN moved USING (key)"
         " UNION ALL SELECT key, now FROM moved WHERE now <> key"
@@ -306,7 +306,7 @@ def _next_index(world: Surroundings, report: dict[str, Any], refusable: int) -> 
     ).fetchall()
     told = told_of_build(zone.files[index.files :], rows, whole=False)
     made = {"name": segment.name, "rows": rows, "weight": weight, "first": index.fhir_files}
-    segments = [*index.segments, made | {"files": hashes}] if weight else index.segments
+    segments = [*index.segments, made | {"files": files}] if weight else index.segments
     return replace(
         index,
         files=len(zone.files),

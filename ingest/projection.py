@@ -18,6 +18,7 @@ where the record must not become an event. Over 400 lines, so that the way from 
 outcome is read in one place.
 """
 
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,7 @@ _FOR_OTHERS = ("Binary", "Location", "Medication")  # used by resolving; no even
 SUPPORTED = (*_WITH_SQL, *_FOR_OTHERS)
 
 _BATCH_BYTES = 32 << 20
+_TYPE_NAME = re.compile("[A-Z][A-Za-z]{2,40}")  # as in read.sql
 
 _QUANTITY = """{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR",
     "code": "VARCHAR"}"""
@@ -308,7 +310,9 @@ def _read(
         "CREATE OR REPLACE TEMP VIEW head AS SELECT place, bytes, wrapped, broken,"
         f" {', '.join(columns)} FROM taken_head"
     )
-    present = _types_in(head) | here
+    names = _names_in(head)
+    present = {name for name in names if name} | here
+    present |= set() if all(name and _TYPE_NAME.fullmatch(name) for name in names) else {"misnamed"}
     present |= {"wrapped"} if "said.fullUrl" in here else set()
     present |= {"deletion"} if "said.method" in here else set()
     if "id" not in here or head.column("id").null_count:
@@ -324,10 +328,9 @@ def _read(
     return by_file, taken.fields
 
 
-def _types_in(head: pa.Table) -> set[str]:
-    if "resourceType" not in head.column_names:
-        return set()
-    return {kind for kind in head.column("resourceType").unique().to_pylist() if kind}
+def _names_in(head: pa.Table) -> list[str | None]:
+    there = "resourceType" in head.column_names
+    return head.column("resourceType").unique().to_pylist() if there else [None]
 
 
 def _attach_forms(

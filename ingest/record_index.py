@@ -1,7 +1,7 @@
 """Keep beside the raw zone what a build found out, so that the next one need not find it out again.
 
     store.raw/index/            for its owner alone
-      index.json                what the index is of, and the size and SHA-256 of each of its files
+      index.json                what the index is of, and the size and CRC-32 of each of its files
       N/TABLE.parquet           a segment: what one build added (or what several did, put together)
 
 A segment's tables; `place` is a FHIR file's number among those that landed, times 2**40, plus the
@@ -42,7 +42,7 @@ from typing import Any
 
 import duckdb
 
-from ingest.checksums import CHECKSUMS, sha256_of
+from ingest.checksums import CHECKSUMS, crc_of, sha256_of
 from ingest.landing import LandedFile
 from ingest.lines import FILE_STEP
 
@@ -63,7 +63,7 @@ WHOLE_TABLES = (
 BESIDE = ("crosswalk.parquet", "quarantine.parquet")
 """Files of the raw zone that a build writes, and the next one starts from."""
 
-_FORMAT = 1
+_FORMAT = 2
 _NAME = "index.json"
 
 
@@ -90,14 +90,14 @@ class RecordIndex:
     """SHA-256 of the store's checksums.json."""
 
     beside: dict[str, str]
-    """SHA-256 of each of BESIDE."""
+    """`crc_of` each of BESIDE."""
 
     segments: list[dict[str, Any]]
     """Oldest first: `name`, `rows` (records that were new), `weight` (and those told anew), `first`
-    (its first new file's number), and hashes of `files`."""
+    (its first new file's number), and `crc_of` each of its `files`."""
 
     whole: dict[str, Any]
-    """The segment that holds the whole tables, and their hashes."""
+    """The segment that holds the whole tables, and `crc_of` each of its `files`."""
 
     numbers: dict[str, Any]
     """What else the next build adds to: counts of the report that are not in `tally`."""
@@ -187,9 +187,9 @@ def read_index(place: Path, store: Path) -> RecordIndex | None:
             return None
         stated = {place.parent / name: index.beside[name] for name in BESIDE}
         for segment in [*index.segments, index.whole]:
-            for table, digest in segment["files"].items():
-                stated[index.path(segment["name"], table)] = digest
-        whole = all(sha256_of(path) == digest for path, digest in stated.items())
+            for table, stands in segment["files"].items():
+                stated[index.path(segment["name"], table)] = stands
+        whole = all(crc_of(path) == stands for path, stands in stated.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return index if whole else None
@@ -233,14 +233,14 @@ def _sweep(place: Path, named: Collection[str]) -> None:
 def write_tables(
     con: duckdb.DuckDBPyConnection, segment: Path, queries: Mapping[str, str]
 ) -> dict[str, str]:
-    """Write what each query gives as a table of the segment; give the hashes of the files."""
-    hashes = {}
+    """Write what each query gives as a table of the segment; give `crc_of` the files."""
+    sums = {}
     for table, query in queries.items():
         path = segment / f"{table}.parquet"
         con.execute(f"COPY ({query}) TO {_quoted(path)} (FORMAT parquet, COMPRESSION lz4_raw)")
         path.chmod(0o600)
-        hashes[table] = sha256_of(path)
-    return hashes
+        sums[table] = crc_of(path)
+    return sums
 
 
 def gather_segments(
@@ -269,9 +269,9 @@ def gather_segments(
             queries[table] = (
                 f"SELECT o.* FROM {read(older, table)} o{left} UNION ALL FROM {read(newer, table)}"
             )
-        hashes = write_tables(con, made, queries)
+        files = write_tables(con, made, queries)
         sums = {name: older[name] + newer[name] for name in ("rows", "weight")}
-        told = {"name": made.name, "first": older["first"], "files": hashes}
+        told = {"name": made.name, "first": older["first"], "files": files}
         segments[-2:] = [told | sums]
     return segments
 

@@ -67,7 +67,10 @@ named AS (
 -- unless nameless
         t.id AS own_id
 -- end if
-    FROM told t LEFT JOIN whole w USING (place)
+    FROM told t
+-- if nameless
+    LEFT JOIN whole w USING (place)
+-- end if
 )
 SELECT
     place,
@@ -99,8 +102,11 @@ SELECT
          WHEN "said.problem" IS NOT NULL THEN "said.problem"
          WHEN "said.skip" IS NOT NULL OR deletion THEN NULL
          WHEN type = 'Bundle' THEN 'a Bundle that could not be unpacked'
+-- if misnamed
          WHEN type IS NULL OR NOT regexp_full_match(type, '[A-Z][A-Za-z]{2,40}')
-         THEN 'not a FHIR resource: no resourceType' END AS problem,
+         THEN 'not a FHIR resource: no resourceType'
+-- end if
+         END AS problem,
     "said.skip" AS skip
 FROM named;
 
