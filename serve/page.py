@@ -139,6 +139,9 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
         language.change(None, language, language, js=SET_LANGUAGE_JS)
         language.change(in_language, [language, shown], worded, show_progress="hidden", **hidden)
         theme.click(None, js=TOGGLE_THEME_JS)
+        # What is asked for while an answer is on its way would be dropped unless told otherwise:
+        # then the page would go on showing another patient than the list names.
+        hidden["trigger_mode"] = "always_last"
         # `input`, not `change`: an upload empties the list's choice, but keeps its own result.
         patient.input(
             picked, [patient, language], [shown, result], show_progress="minimal", **hidden

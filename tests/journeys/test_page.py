@@ -104,6 +104,26 @@ def test_a_picked_patients_risk_is_the_predictors(
         expect(page.locator(".mw-share")).to_have_count(3)
 
 
+def test_who_picks_faster_than_answers_come_sees_the_patient_that_the_list_names(
+    visit: Visit, patients: pd.DataFrame
+) -> None:
+    page = visit()
+    picks = page.locator("#mw-patient input")
+    *before, last = patients["subject_id"].unique()[:5]
+    for subject in [*before, last]:
+        picks.fill(str(subject))  # the keyboard is faster than the mouse
+        picks.press("ArrowDown")
+        picks.press("Enter")
+    expect(page.locator("h2", has_text=str(last))).to_be_visible()
+    for _ in range(4):
+        page.click("#mw-next")
+    page.wait_for_timeout(2000)  # whatever is on its way
+    expect(page.locator("h2").first).not_to_contain_text(str(last))
+    named = page.locator("#mw-patient input").input_value()
+    shown = page.locator("h2").first.inner_text()
+    assert shown.removeprefix("Subject ") == named.split(" ")[0].removeprefix("#")
+
+
 def test_a_patient_without_image_or_note_works_and_says_so(
     visit: Visit, patients: pd.DataFrame
 ) -> None:
