@@ -16,7 +16,7 @@ from ingest.build import ingest
 from ingest.conventions import Conventions, write_conventions
 from ingest.deidentify_choice import Deidentification, read_choice
 from ingest.store import RecordStore
-from serve.predictor import Predictor
+from serve.predictor import Predictor, _warn_of_other_reading
 from serve.upload import uploaded_store
 from tests.fusion.clinic import HashedEncoders, write_clinic
 
@@ -174,7 +174,11 @@ def test_an_upload_is_scrubbed_like_the_store_but_shows_its_own_dates(
 
 
 def test_a_run_knows_that_its_store_was_de_identified_and_scrubs_uploads_so(
-    tmp_path: Path, noted: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    noted: Path,
+    predictor: Predictor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     write_clinic(tmp_path, n=60)
     use: dict[str, Any] = {"candidates": ("prevalence",), "encoders": HashedEncoders()}
@@ -185,6 +189,15 @@ def test_a_run_knows_that_its_store_was_de_identified_and_scrubs_uploads_so(
         train(tmp_path / "store", tmp_path / "cohort", tmp_path / "run", **use)
         run = ServedRun(tmp_path / "run", encoders=HashedEncoders())
         assert run.deidentification == carried
+        _warn_of_other_reading(run, tmp_path / "store")
+    assert not caplog.text
+    (tmp_path / "store" / "ingest_report.json").unlink()
+    _warn_of_other_reading(run, tmp_path / "store")
+    assert "the store is not de-identified" in caplog.text
+    assert "codes or units" not in caplog.text
+    write_conventions(tmp_path / "store", Conventions(default_prefix="KH"))
+    _warn_of_other_reading(run, tmp_path / "store")
+    assert "codes or units" in caplog.text
     for choice, left in ((None, True), (Deidentification(), False)):
         monkeypatch.setattr(predictor.served, "deidentification", choice)
         prediction = predictor.predict_upload([noted])
