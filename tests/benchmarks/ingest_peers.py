@@ -8,8 +8,8 @@ their own (`--venv`, made where it is missing), since their pins clash with ours
 than five columns (subject, time, code, value, unit), sorted by subject and time, into one Parquet
 file; it loses in silence what does not fit. Ours does all that `medweave ingest` does: account for
 each line, resolve references, both clocks, MEDS. Slow peers are given a part of the file, and the
-table says which. Every process is kept on one core; PySpark needs Java, and its row says so where
-there is none.
+table says which; `orjson.loads` of each line is there to compare with. Every process is kept on one
+core; PySpark needs Java, and its row says so where there is none.
 """
 
 import argparse
@@ -147,6 +147,8 @@ def main() -> None:
         whole = _repeated(a.file, place / "source" / "Observation.ndjson", a.megabytes * MB)
         ours = _ours(place, whole)
         print(f"| `medweave ingest` | {ours / MB:.1f} MB/s | |", flush=True)
+        parsed = whole.stat().st_size / _child("parse", whole.parent, cores=1)[0]
+        print(f"| orjson.loads, no table | {parsed / MB:.1f} MB/s | {ours / parsed:.2g} x |")
         for peer, (share, code) in PEERS.items():
             part = whole
             if share < 1:
