@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.build import ingest
@@ -112,6 +112,7 @@ def ingest_damaged(shared_data: Path, seed: int) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32))
+@example(seed=2**32)  # an internal error of DuckDB 2.0.0
 def test_damaged_records_are_accounted_for(shared_data: Path, seed: int) -> None:
     ingest_damaged(shared_data, seed)
 
