@@ -1,0 +1,124 @@
+"""How good the risks are: prints the tables that the README carries.
+
+    .venv/bin/python -m tests.benchmarks.quality truth [--worlds NAME …] [--training N …] \\
+        [--seeds N …] [--place DIR]
+    .venv/bin/python -m tests.benchmarks.quality table
+
+`truth` works through cells (a world, a number of training patients, a seed), each of which takes
+from minutes to hours, and writes what it found of each into results/; a cell that is there is not
+done again, unless it was made by other code of the models. `table` prints what is there. A cell's
+file holds figures of simulated patients, and nobody's data.
+"""
+
+import argparse
+import hashlib
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ingest.world import WORLDS
+from tests.benchmarks.known_truth import HELD_OUT, Hospital, run_cell
+
+RESULTS = Path(__file__).parent / "results"
+_ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    """Do what is asked for and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=("truth", "table"))
+    worlds = sorted(file.stem for file in WORLDS.glob("*.yaml"))
+    parser.add_argument("--worlds", nargs="+", choices=worlds, default=worlds)
+    parser.add_argument("--training", nargs="+", type=int, default=[2000, 10_000])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--held-out", type=int, default=HELD_OUT)
+    parser.add_argument("--place", type=Path, help="where hospitals are kept (default: nowhere)")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    a = parser.parse_args()
+    if a.what == "truth":
+        with tempfile.TemporaryDirectory(prefix="medweave-quality-") as name:
+            _known_truth(a, a.place or Path(name))
+    print(table_of_truth(_read(a.results)))
+
+
+def _known_truth(a: argparse.Namespace, place: Path) -> None:
+    a.results.mkdir(exist_ok=True)
+    code = hash_of_models()
+    for seed in a.seeds:
+        for world in a.worlds:
+            for training in sorted(a.training):
+                file = a.results / f"truth-{world}-{training}-{seed}.json"
+                if file.is_file() and json.loads(file.read_text("utf-8"))["code"] == code:
+                    continue
+                patients = max(a.training) + a.held_out
+                hospital = Hospital(place / f"{world}-{seed}", world, seed, patients)
+                cell = run_cell(hospital, training, a.held_out) | {"code": code}
+                file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
+                print(table_of_truth([cell]), flush=True)
+
+
+def hash_of_models() -> str:
+    """Hash the code that decides a model's answers, the simulator's too."""
+    total = hashlib.sha256()
+    for room in ("encoders", "fusion"):
+        for path in sorted((_ROOT / room).glob("*.py")):
+            total.update(path.name.encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _read(place: Path) -> list[dict[str, Any]]:
+    files = sorted(place.glob("truth-*.json"))
+    return [json.loads(file.read_text("utf-8")) for file in files]
+
+
+def table_of_truth(cells: list[dict[str, Any]]) -> str:
+    """Give the table: a line a world and size, over its seeds; older code is marked."""
+    grouped: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for cell in cells:
+        grouped[cell["world"], cell["training"]].append(cell)
+    subsets = list(cells[0]["behind"]) if cells else []
+    head = ["world", "training", "seeds", "champion", "AUROC", "oracle"]
+    head += [f"behind: {name}" for name in subsets]
+    head += ["attention − stacked", "slope", "Shapley"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for (world, training), those in sorted(grouped.items()):
+        champions = sorted({cell["champion"] for cell in those})
+        every = [[_of(cell, "champion", "auroc") for cell in those]]
+        every.append([cell["oracle"][subsets[-1]]["auroc"]["value"] for cell in those])
+        slopes = [_of(cell, "champion", "slope") for cell in those]
+        orders = [_order(cell["shapley"]) for cell in those]
+        row = [world, f"{training:,}", str(len(those)), ", ".join(champions)]
+        row += [f"{np.mean(values):.3f}" for values in every]
+        row += [_pooled([cell["behind"][name] for cell in those]) for name in subsets]
+        row.append(_pooled([cell["attention_over_stacked"] for cell in those]))
+        row.append(" ".join(f"{slope:.2f}" for slope in slopes))
+        row.append(f"{sum(orders)} of {len(orders)} in order")
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def _of(cell: dict[str, Any], model: str, name: str) -> float:
+    told = cell["models"][cell["champion"] if model == "champion" else model][name]
+    return told["value"] if isinstance(told, dict) else told
+
+
+def _pooled(differences: list[dict[str, float]]) -> str:
+    """Give the mean difference over independent hospitals, with its 95 % interval."""
+    mean = float(np.mean([d["value"] for d in differences]))
+    half = [(d["high"] - d["low"]) / 2 for d in differences]
+    off = float(np.sqrt(np.square(half).sum()) / len(half))
+    return f"{mean:+.3f} [{mean - off:+.3f}, {mean + off:+.3f}]"
+
+
+def _order(shares: dict[str, dict[str, float]]) -> bool:
+    """Say whether the champion's modalities weigh in the same order as the truth's."""
+    ours, truth = (sorted(told, key=lambda m: told[m]) for told in shares.values())
+    return ours == truth
+
+
+if __name__ == "__main__":
+    main()
