@@ -13,9 +13,9 @@ from fusion.rows import drop_codes
 from fusion.run import LAYOUT, read_json, verify_run
 from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.train import frozen_encoders
-from ingest.conventions import Conventions
+from ingest.conventions import Conventions, read_conventions
 from ingest.damage import damage_of_table
-from ingest.deidentify_choice import Deidentification
+from ingest.deidentify_choice import Deidentification, read_choice
 from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
@@ -83,6 +83,28 @@ class ServedRun:
                 f"{run} was trained with another encoder of {', '.join(differing)}; "
                 "give the encoders that it was trained with"
             )
+
+    def read_otherwise(self, store: Path) -> list[str]:
+        """Say, a sentence each, in what a store was read otherwise than the one of training.
+
+        Raises:
+            StoreError: what the store says of itself is damaged.
+        """
+        said = []
+        mine = read_conventions(store) or Conventions(keep_units=True)
+        if mine.to_json() != self.conventions.to_json():
+            said.append(
+                "the store reads codes or units in another way than the one that the run was "
+                "trained on: events may be unknown to the model, and its risks wrong"
+            )
+        choice = read_choice(store)
+        if (choice is None) != (self.deidentification is None):
+            now, then = ("is not", "was") if choice is None else ("is", "was not")
+            said.append(
+                f"the store {now} de-identified, and the one that the run was trained on {then}: "
+                "notes may read otherwise to the model"
+            )
+        return said
 
     def champion(self, task: str) -> str:
         """Name the model that serves a task."""

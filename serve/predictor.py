@@ -25,9 +25,7 @@ from fusion.served import ServedRun, read_splits
 from fusion.shapley import shapley
 from fusion.train import token_cache
 from ingest.cohort import prediction_times
-from ingest.conventions import Conventions, read_conventions
 from ingest.damage import naming_damage
-from ingest.deidentify_choice import read_choice
 from ingest.errors import InputError, RunError, StoreError
 from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
@@ -78,8 +76,8 @@ class Predictor:
         with naming_damage(store=store):
             self._records = RecordStore(store) if store is not None else None
             self._descriptions = _descriptions(self._records) if self._records else {}
-            if store is not None:
-                _warn_of_other_reading(self.served, store)
+            for sentence in self.served.read_otherwise(store) if store is not None else ():
+                _log.warning(sentence)
         self._patients: dict[str, pd.DataFrame] = {}
         # A store's connection and a model's cache serve one thread at a time; a page has many.
         self._lock = threading.RLock()
@@ -360,24 +358,6 @@ def _evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None
         }
     except (AttributeError, KeyError, TypeError):
         raise RunError(f"{file} is not what `medweave evaluate` writes; evaluate again") from None
-
-
-def _warn_of_other_reading(served: ServedRun, store: Path) -> None:
-    """Say so where a store was not read as that was read which the run was trained on."""
-    mine = (read_conventions(store) or Conventions(keep_units=True)).to_json()
-    if mine != served.conventions.to_json():
-        _log.warning(
-            "the store reads codes or units in another way than the one that the run was trained "
-            "on: events may be unknown to the model, and its risks wrong"
-        )
-    choice, was = read_choice(store), served.deidentification
-    if (choice is None) != (was is None):
-        states = ("is not", "was") if choice is None else ("is", "was not")
-        _log.warning(
-            "the store %s de-identified, and the one that the run was trained on %s: notes may "
-            "read otherwise to the model",
-            *states,
-        )
 
 
 def _descriptions(records: RecordStore) -> dict[str, str]:

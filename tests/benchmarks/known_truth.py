@@ -90,10 +90,10 @@ class Hospital:
         return {name: clip_risk(rows[name].to_numpy(np.float64)) for name in names}
 
 
-class Oracle:
-    """The truth, asked as any model is."""
+class Answers:
+    """What was answered given each subset of modalities, asked as any model is."""
 
-    tasks = ("truth",)
+    tasks = ("answers",)
 
     def __init__(self, risks: dict[str, np.ndarray], base: float):
         self._risks, self._base = risks, base
@@ -131,7 +131,7 @@ def run_cell(hospital: Hospital, training: int, held_out: int = HELD_OUT) -> dic
         line = calibration_line(risk, label)
         return {name: found[name] for name in ("auroc", "logloss", "ece")} | line
 
-    base = served.prevalence[task]
+    nothing = served.score(rows.timelines.take(np.array([0])), frozenset())[0, 0]
     return {
         "world": hospital.world,
         "seed": hospital.seed,
@@ -150,8 +150,8 @@ def run_cell(hospital: Hospital, training: int, held_out: int = HELD_OUT) -> dic
             "auroc", models["attention"], models["stacked"], label, resamples
         ),
         "shapley": {
-            "champion": _shares(served, rows.timelines),
-            "oracle": _shares(Oracle(truth, base), rows.timelines),
+            "champion": _shares(Answers(by_subset, nothing), rows.timelines),
+            "oracle": _shares(Answers(truth, served.prevalence[task]), rows.timelines),
         },
     }
 

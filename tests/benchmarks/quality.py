@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _known_truth(a: argparse.Namespace, place: Path) -> None:
-    a.results.mkdir(exist_ok=True)
+    a.results.mkdir(parents=True, exist_ok=True)
     code = hash_of_models()
     for seed in a.seeds:
         for world in a.worlds:
@@ -62,7 +62,7 @@ def _known_truth(a: argparse.Namespace, place: Path) -> None:
 
 
 def hash_of_models() -> str:
-    """Hash the code that decides a model's answers, the simulator's too."""
+    """Hash the code of the models and encoders."""
     total = hashlib.sha256()
     for room in ("encoders", "fusion"):
         for path in sorted((_ROOT / room).glob("*.py")):
@@ -80,6 +80,7 @@ def table_of_truth(cells: list[dict[str, Any]]) -> str:
     grouped: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:
         grouped[cell["world"], cell["training"]].append(cell)
+    code = hash_of_models()
     subsets = list(cells[0]["behind"]) if cells else []
     head = ["world", "training", "seeds", "champion", "AUROC", "oracle"]
     head += [f"behind: {name}" for name in subsets]
@@ -91,7 +92,9 @@ def table_of_truth(cells: list[dict[str, Any]]) -> str:
         every.append([cell["oracle"][subsets[-1]]["auroc"]["value"] for cell in those])
         slopes = [_of(cell, "champion", "slope") for cell in those]
         orders = [_order(cell["shapley"]) for cell in those]
-        row = [world, f"{training:,}", str(len(those)), ", ".join(champions)]
+        older = any(cell["code"] != code for cell in those)
+        row = [world, f"{training:,}", f"{len(those)}{' (older code)' if older else ''}"]
+        row.append(", ".join(champions))
         row += [f"{np.mean(values):.3f}" for values in every]
         row += [_pooled([cell["behind"][name] for cell in those]) for name in subsets]
         row.append(_pooled([cell["attention_over_stacked"] for cell in those]))

@@ -16,7 +16,7 @@ from ingest.build import ingest
 from ingest.conventions import Conventions, write_conventions
 from ingest.deidentify_choice import Deidentification, read_choice
 from ingest.store import RecordStore
-from serve.predictor import Predictor, _warn_of_other_reading
+from serve.predictor import Predictor
 from serve.upload import uploaded_store
 from tests.fusion.clinic import HashedEncoders, write_clinic
 
@@ -178,7 +178,6 @@ def test_a_run_knows_that_its_store_was_de_identified_and_scrubs_uploads_so(
     noted: Path,
     predictor: Predictor,
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     write_clinic(tmp_path, n=60)
     use: dict[str, Any] = {"candidates": ("prevalence",), "encoders": HashedEncoders()}
@@ -189,15 +188,14 @@ def test_a_run_knows_that_its_store_was_de_identified_and_scrubs_uploads_so(
         train(tmp_path / "store", tmp_path / "cohort", tmp_path / "run", **use)
         run = ServedRun(tmp_path / "run", encoders=HashedEncoders())
         assert run.deidentification == carried
-        _warn_of_other_reading(run, tmp_path / "store")
-    assert not caplog.text
+        assert run.read_otherwise(tmp_path / "store") == []
     (tmp_path / "store" / "ingest_report.json").unlink()
-    _warn_of_other_reading(run, tmp_path / "store")
-    assert "the store is not de-identified" in caplog.text
-    assert "codes or units" not in caplog.text
+    (scrubbed,) = run.read_otherwise(tmp_path / "store")
+    assert "the store is not de-identified" in scrubbed
     write_conventions(tmp_path / "store", Conventions(default_prefix="KH"))
-    _warn_of_other_reading(run, tmp_path / "store")
-    assert "codes or units" in caplog.text
+    codes, again = run.read_otherwise(tmp_path / "store")
+    assert "codes or units" in codes
+    assert again == scrubbed
     for choice, left in ((None, True), (Deidentification(), False)):
         monkeypatch.setattr(predictor.served, "deidentification", choice)
         prediction = predictor.predict_upload([noted])
