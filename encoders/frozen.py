@@ -13,7 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from encoders.image import ImageConfig, ImageEncoder, read_image
 from encoders.negation import CUES_VERSION
 from encoders.text import TextConfig, TextEncoder, Window, pad_windows
 from encoders.threads import side_by_side
+from encoders.views import VIEWS_VERSION, another_view
 from encoders.weights import fingerprint
 from ingest.errors import RunError
 
@@ -122,6 +123,16 @@ class FrozenEncoders:
             keys, list(paths), self._image_preprocessing, self._read_images, "images", progress
         )
 
+    def image_views(self, paths: Sequence[Path], *, progress: bool = False) -> list[np.ndarray]:
+        """Give each image's tokens as another view of it has them (`encoders.views`), [n d].
+
+        Raises:
+            InputError: a file is missing or is no image.
+        """
+        keys = [_file_key(path) for path in paths]
+        made = {**self._image_preprocessing, "view": VIEWS_VERSION}
+        return self._through_cache(keys, list(paths), made, self._read_views, "views", progress)
+
     @cached_property
     def _text(self) -> TextEncoder:
         return build_encoder(self.text_config).to(self._device)
@@ -151,7 +162,7 @@ class FrozenEncoders:
             "weights_sha256": fingerprint(self._image.backbone),
             "size_px": config.size_px,
             "grid": config.grid,
-            "scales": config.scales,
+            "maps": list(config.maps),
             "mean": config.mean,
             "std": config.std,
         }
@@ -226,13 +237,23 @@ class FrozenEncoders:
         return [values[place][seen[place]] for place in range(len(windows))]
 
     def _read_images(self, paths: list[Path]) -> Iterator[tuple[int, np.ndarray]]:
+        yield from self._read_squares(paths, self._image_tokens)
+
+    def _read_views(self, paths: list[Path]) -> Iterator[tuple[int, np.ndarray]]:
+        yield from self._read_squares(paths, partial(self._image_tokens, view=True))
+
+    def _read_squares(
+        self, paths: list[Path], read: Callable[[list[Path]], np.ndarray]
+    ) -> Iterator[tuple[int, np.ndarray]]:
         most = _IMAGES if self._device == "cpu" else _IMAGES_ELSEWHERE
         batches = [paths[start : start + most] for start in range(0, len(paths), most)]
-        told = side_by_side(self._image_tokens, batches, device=self._device)
+        told = side_by_side(read, batches, device=self._device)
         yield from enumerate(tokens.copy() for batch in told for tokens in batch)
 
-    def _image_tokens(self, paths: list[Path]) -> np.ndarray:
+    def _image_tokens(self, paths: list[Path], *, view: bool = False) -> np.ndarray:
         squares = [read_image(path, self.image_config.size_px) for path in paths]
+        if view:
+            squares = [another_view(square) for square in squares]
         with torch.inference_mode():
             tokens = self._image(self._image.prepare(squares, self._device))
         return tokens.values.float().cpu().numpy()

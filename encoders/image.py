@@ -2,9 +2,10 @@
 
 An X-ray is grey: it is repeated in three channels, scaled so that its longer side fits, padded with
 black to a square (stretching it would change the width of a heart), and brought to mean and
-standard deviation 0.5. The last two scales of the backbone are pooled to `grid` x `grid` patches
-and joined, so that a token says both what is there and how it looks; the order of the tokens is
-the place in the image, row by row from the top left.
+standard deviation 0.5. A feature map before the last, twice as fine, is pooled to `grid` x `grid`
+patches; the order of the tokens is the place in the image, row by row from the top left. On
+simulated films, 64 directions of it told the size of the heart better than as many of the last two
+maps, pooled to 4 x 4 and joined (R2 0.89 against 0.86), and it takes less room.
 """
 
 from dataclasses import dataclass
@@ -36,11 +37,11 @@ class ImageConfig:
     size_px: int = 224
     """Side of the square that the backbone sees."""
 
-    grid: int = 4
+    grid: int = 7
     """Patches a side: an image gives `grid * grid` tokens."""
 
-    scales: int = 2
-    """How many of the backbone's last feature maps are joined."""
+    maps: tuple[int, ...] = (-2,)
+    """Which of the backbone's feature maps are joined, counted from the last, -1."""
 
     mean: float = 0.5
     """Taken off the pixels, which run from 0 to 1."""
@@ -49,10 +50,13 @@ class ImageConfig:
     """Divides the pixels."""
 
     def __post_init__(self) -> None:
-        if self.grid < 1 or self.scales < 1 or self.std <= 0:
+        if self.grid < 1 or self.std <= 0:
             raise ValueError(
-                "grid and scales must be at least 1 and std above 0; got "
-                f"grid={self.grid}, scales={self.scales}, std={self.std}"
+                f"grid must be at least 1 and std above 0; got grid={self.grid}, std={self.std}"
+            )
+        if not self.maps or max(self.maps) > -1 or len(set(self.maps)) < len(self.maps):
+            raise ValueError(
+                f"maps must name feature maps from the last, -1, each once; got maps={self.maps}"
             )
         if self.size_px < 32 * self.grid // 2 or self.size_px % 32:
             raise ValueError(
@@ -79,14 +83,20 @@ class ImageEncoder(nn.Module):
         self.config = config
         self.backbone = backbone
         channels = [stage["num_chs"] for stage in backbone.feature_info]
-        self.width = int(sum(channels[-config.scales :]))
+        if -min(config.maps) > len(channels):
+            raise ValueError(
+                f"the backbone has {len(channels)} feature maps; got maps={config.maps}"
+            )
+        self.width = int(sum(channels[place] for place in config.maps))
 
     def forward(self, part: Pixels) -> Tokens:
         """Give `grid * grid` tokens an image."""
+        last = -min(self.config.maps)  # asked for by how many of the last, in order
         maps = self.backbone.forward_intermediates(
-            part.values, indices=self.config.scales, intermediates_only=True
+            part.values, indices=last, intermediates_only=True
         )
-        pooled = torch.cat([F.adaptive_avg_pool2d(m, self.config.grid) for m in maps], dim=1)
+        chosen = [maps[place] for place in self.config.maps]
+        pooled = torch.cat([F.adaptive_avg_pool2d(m, self.config.grid) for m in chosen], dim=1)
         values = pooled.flatten(2).transpose(1, 2).contiguous()
         b, n, _ = values.shape
         return Tokens(

@@ -34,6 +34,7 @@ from ingest.timeline import Timelines
 __all__ = ["AttentionCandidate", "AttentionConfig"]
 
 _ROWS_A_BATCH = 64
+_VIEWED_AT_MOST = 1200  # images that are read in another view as well
 _SMALLEST = 1e-6  # a risk is strictly between 0 and 1
 
 
@@ -109,8 +110,9 @@ class AttentionCandidate:
             **sizes,
         )
         first = _new_model(config, seed)
+        views = _two_views(lesson)
         with one_thread():
-            rows = _fit_fixed(first, read[0], lesson.train.subjects, seed)
+            rows = _fit_fixed(first, read[0], views, lesson.train.subjects, seed)
         fixed = first.state_dict()
         members = []
         for number in range(ensemble.members):
@@ -213,10 +215,37 @@ def _new_model(config: RiskConfig, seed: int) -> RiskModel:
         return RiskModel(config)
 
 
-def _fit_fixed(model: RiskModel, train: Parts, subjects: np.ndarray, seed: int) -> Parts:
+def _two_views(lesson: Lesson) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    """Give the tokens of some of train's images, and of another view of each."""
+    timelines = lesson.train.timelines
+    part = timelines.part(Modality.IMAGES).dropna(subset="image")
+    newest = part.drop_duplicates("row", keep="last")["image"].astype(str)
+    paths = [timelines.images / path for path in sorted(set(newest))]
+    if len(paths) > _VIEWED_AT_MOST:
+        rng = np.random.default_rng(lesson.seed)
+        chosen = np.sort(rng.choice(len(paths), _VIEWED_AT_MOST, replace=False))
+        paths = [paths[place] for place in chosen]
+    if not paths:
+        return None
+    encoders = lesson.encoders
+    first, second = encoders.images(paths), encoders.image_views(paths, progress=lesson.progress)
+    return first, second
+
+
+def _fit_fixed(
+    model: RiskModel,
+    train: Parts,
+    views: tuple[list[np.ndarray], list[np.ndarray]] | None,
+    subjects: np.ndarray,
+    seed: int,
+) -> Parts:
     """Set what is measured and not learnt, and give train's rows their wide log odds."""
-    for layer, items in ((model.notes, train.notes), (model.images, train.images)):
-        fit_whitening(layer, [item for row in items.tokens for item in row], seed=seed)
+    for layer, items, seen in (
+        (model.notes, train.notes, None),
+        (model.images, train.images, views),
+    ):
+        some = [item for row in items.tokens for item in row]
+        fit_whitening(layer, some, views=seen, seed=seed)
     summaries: list[tuple[np.ndarray, ...]] = []
     with torch.inference_mode():
         for start in range(0, len(train), _ROWS_A_BATCH):

@@ -47,6 +47,10 @@ class Embedder(Protocol):
         """Give each image's tokens, [n d]."""
         ...
 
+    def image_views(self, paths: Sequence[Path], *, progress: bool = False) -> list[np.ndarray]:
+        """Give each image's tokens, [n d], as another view of the same image has them."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:

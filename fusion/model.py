@@ -61,8 +61,6 @@ class RiskConfig(PreTrainedConfig):
     note_summary: int = 64
     image_summary: int = 64
     """Directions of a whole item that are kept."""
-    products: int = 24
-    """The foremost directions of notes and images whose products the wide part has."""
     bins: int = 8
     rank: int = 8
     dropout: float = 0.4
@@ -112,7 +110,6 @@ class RiskModel(PreTrainedModel):
             features=config.features,
             notes=config.note_summary,
             images=config.image_summary,
-            products=config.products,
             tasks=config.tasks,
         )
         self.modality = nn.Parameter(torch.randn(_MODALITIES, width) * 0.1)

@@ -35,7 +35,7 @@ __all__ = [
     "write_json",
 ]
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when what a run holds changes: old ones are fitted anew, and not served."""
 
 _FITTED = ("run.json", "splits.parquet", "calibration.json", "champion.json", "tasks", "models")

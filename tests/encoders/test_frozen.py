@@ -137,6 +137,17 @@ def test_what_is_cached_is_the_same_to_the_bit_and_not_read_again(
         np.testing.assert_array_equal(one, other)
 
 
+def test_views_have_a_shelf_of_their_own(reader: Reader, films: list[Path]) -> None:
+    plain, views = reader.images(films), reader.image_views(films)
+    for one, other in zip(plain, views, strict=True):
+        assert one.shape == other.shape
+        assert not np.allclose(one, other)
+    same(views, reader.image_views(films))
+    same(views[1:2], reader.image_views(films[1:2]))
+    same(plain, reader.images(films))
+    assert reader.read == films
+
+
 def test_a_damaged_cache_file_is_made_again(reader: Reader) -> None:
     first = reader.notes(NOTES)
     files = sorted(reader._cache.rglob("*.tokens"))

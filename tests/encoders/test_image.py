@@ -1,5 +1,6 @@
 """Images to tokens."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,12 @@ def test_the_order_of_tokens_is_the_place_in_the_image(encoder: ImageEncoder) ->
     rng = np.random.default_rng(0)
     plain = np.full((224, 224), 100, np.uint8)
     marked = plain.copy()
-    marked[168:, 56:112] = rng.integers(0, 255, (56, 56))  # last row, second column of 4 x 4
+    marked[192:, 32:64] = rng.integers(0, 255, (32, 32))  # last row, second column of 7 x 7
     with torch.inference_mode():
         values = encoder(encoder.prepare([plain, marked])).values
-    assert values.shape == (2, 16, encoder.width)
+    assert values.shape == (2, 49, encoder.width)
     change = (values[0] - values[1]).norm(dim=1)
-    assert int(change.argmax()) == 3 * 4 + 1
+    assert int(change.argmax()) == 6 * 7 + 1
 
 
 def test_tokens_are_the_same_alone_and_in_a_batch(encoder: ImageEncoder) -> None:
@@ -82,7 +83,22 @@ def test_a_backbone_that_cannot_be_had_names_the_embedded_one() -> None:
 
 
 def test_settings_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="size_px=100, grid=4"):
+    with pytest.raises(ValueError, match="size_px=100, grid=7"):
         ImageConfig(size_px=100)
     with pytest.raises(ValueError, match=r"std=0\.0"):
         ImageConfig(std=0.0)
+    for maps in ((), (0,), (-1, -1)):
+        with pytest.raises(ValueError, match=re.escape(f"got maps={maps}")):
+            ImageConfig(maps=maps)
+    with pytest.raises(ValueError, match=r"5 feature maps; got maps=\(-6,\)"):
+        build_encoder(ImageConfig(maps=(-6,)))
+
+
+def test_maps_are_joined_in_the_order_asked_for() -> None:
+    film = np.random.default_rng(0).integers(0, 255, (224, 224)).astype(np.uint8)
+    told = {}
+    for maps in ((-1,), (-2,), (-1, -2)):
+        made = build_encoder(ImageConfig(maps=maps, grid=4))
+        with torch.inference_mode():
+            told[maps] = made(made.prepare([film])).values
+    torch.testing.assert_close(told[-1, -2], torch.cat([told[-1,], told[-2,]], dim=-1))
