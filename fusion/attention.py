@@ -26,7 +26,7 @@ from fusion.run import read_json, write_json
 from fusion.scoring import ALL_MODALITIES
 from fusion.training import TrainingConfig, train_member
 from fusion.whitening import fit_whitening
-from fusion.wide import WideInputs, fit_wide
+from fusion.wide import WideInputs, fit_wide, wide_features
 from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
@@ -112,7 +112,7 @@ class AttentionCandidate:
         first = _new_model(config, seed)
         views = _two_views(lesson)
         with one_thread():
-            rows = _fit_fixed(first, read[0], views, lesson.train.subjects, seed)
+            rows = _fit_fixed(first, read[0], vocabulary, views, lesson.train.subjects, seed)
         fixed = first.state_dict()
         members = []
         for number in range(ensemble.members):
@@ -235,6 +235,7 @@ def _two_views(lesson: Lesson) -> tuple[list[np.ndarray], list[np.ndarray]] | No
 def _fit_fixed(
     model: RiskModel,
     train: Parts,
+    vocabulary: EventVocabulary,
     views: tuple[list[np.ndarray], list[np.ndarray]] | None,
     subjects: np.ndarray,
     seed: int,
@@ -255,12 +256,13 @@ def _fit_fixed(
             seen = [batch[f"{name}_seen"].flatten(1).any(1) for name in ("event", "note", "image")]
             summaries.append((note.numpy(), image.numpy(), torch.stack(seen, dim=1).numpy()))
     note, image, present = (np.concatenate(parts) for parts in zip(*summaries, strict=True))
+    read = wide_features(vocabulary.features)[train.events.feature]
     fitted = fit_wide(
         model.wide,
         WideInputs(
-            row=np.repeat(np.arange(len(train)), np.diff(train.events.start)),
-            feature=train.events.feature,
-            value=train.events.value,
+            row=np.repeat(np.arange(len(train)), np.diff(train.events.start))[read],
+            feature=train.events.feature[read],
+            value=train.events.value[read],
             note=note,
             image=image,
             present=present,

@@ -6,7 +6,7 @@ The columns x hold all modalities; `asked` and `offered` are two of them. It is 
 which what one modality says can depend on what another does: a note decides how much, and in which
 direction, an image counts. With a few thousand patients one such product of two scores, each learnt
 from all directions of its modality, is learnt far better than the products of single directions,
-of which there are hundreds (on simulated hospitals: tests/benchmarks/TRIED.md).
+of which there are hundreds (`python -m tests.benchmarks.quality choices`).
 """
 
 from typing import NamedTuple, no_type_check

@@ -10,6 +10,7 @@ While attention is trained, each train row gets the wide log odds that a regress
 that row's fold gives. With the fitted ones, which know the labels, nothing would seem to be left.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,7 +25,16 @@ from fusion.folds import subject_folds
 from fusion.gate import Gated, fit_gated
 from fusion.linear import fit_logistic
 
-__all__ = ["BLOCKS", "WideFit", "WideInputs", "WidePart", "fit_wide", "shown_blocks"]
+__all__ = [
+    "BLOCKS",
+    "GATES",
+    "WideFit",
+    "WideInputs",
+    "WidePart",
+    "fit_wide",
+    "shown_blocks",
+    "wide_features",
+]
 
 BLOCKS = ("events", "notes", "images", "gated", "intercept")
 """What the wide log odds are the sum of."""
@@ -33,10 +43,13 @@ _STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _START = {"events": 1.0, "notes": 1.0, "images": 1.0}
 _SCALES = {"events": (0.3, 2.0), "notes": (0.3, 2.0), "images": (0.3, 2.0)}
 """Tried one block after the other: how much a modality can be trusted differs by hospital."""
-_GATES = (("notes", "images"), ("images", "notes"))
+GATES = (("notes", "images"), ("images", "notes"))
 """Which modality decides, and which it turns up or down; each is tried."""
 _GATE_STRENGTHS = (1.0, 4.0)
 """Tried for the gate's weights, times the strength of the others."""
+_REPEATING = ("change", "earlier")
+"""Kinds of features that say again what last value, mean and slope say: attention alone sees them.
+A regression on them all is worse (`python -m tests.benchmarks.quality choices`)."""
 _FOLDS = 5
 _DENSE_AT_MOST = 2000  # columns; a sparse matrix is slower below and smaller above
 
@@ -83,6 +96,15 @@ def _affine(x: Float[Tensor, "b s"], weight: Float[Tensor, "s1 k"]) -> Float[Ten
     return x @ weight[:-1] + weight[-1]
 
 
+def wide_features(names: Sequence[str]) -> Bool[np.ndarray, " f"]:
+    """Say which of a vocabulary's features the wide part reads.
+
+    >>> wide_features(["LOINC//2951-2 last", "LOINC//2951-2 earlier"]).tolist()
+    [True, False]
+    """
+    return np.array([name.rpartition(" ")[2] not in _REPEATING for name in names])
+
+
 def shown_blocks(shown: Bool[Tensor, "*b m"]) -> Bool[Tensor, "*b 4"]:
     """Say which blocks are there, given which modalities are; a gate needs both."""
     return torch.cat([shown, shown[..., 1:2] & shown[..., 2:3]], dim=-1)
@@ -122,7 +144,13 @@ class WideFit:
     """For each task which modality decides and which it turns, where that is worth its while."""
 
 
-def fit_wide(part: WidePart, inputs: WideInputs, *, seed: int) -> WideFit:
+def fit_wide(
+    part: WidePart,
+    inputs: WideInputs,
+    *,
+    seed: int,
+    gates: Sequence[tuple[str, str]] = GATES,
+) -> WideFit:
     """Set the weights of a wide part; penalties, scales and gates are cross-validated."""
     best = _try(part, inputs, _START, seed)
     for block, scales in _SCALES.items():
@@ -131,11 +159,11 @@ def fit_wide(part: WidePart, inputs: WideInputs, *, seed: int) -> WideFit:
             tried = _try(part, inputs, {**best.scales, block: scale}, seed)
             if tried.loss < best.loss:
                 best = tried
-    outside, gates = best.outside.copy(), []
+    outside, kept = best.outside.copy(), []
     for task, plain in enumerate(best.fitted):
         fitted, gate = plain, None
         told = _each(best.outside[:, :, task], inputs.labels[:, task])
-        for pair in _GATES if plain.strength else ():
+        for pair in gates if plain.strength else ():
             for strength in _GATE_STRENGTHS:
                 how = _How(pair, strength * plain.strength)
                 found = _outside(best.design, inputs, plain, task, how, seed)
@@ -146,9 +174,9 @@ def fit_wide(part: WidePart, inputs: WideInputs, *, seed: int) -> WideFit:
             rows = np.flatnonzero(np.isfinite(inputs.labels[:, task]))
             y = inputs.labels[rows, task].astype(np.float64)
             fitted = _with_gate(best.design, rows, y, plain, gate)
-        gates.append(gate.pair if gate else None)
+        kept.append(gate.pair if gate else None)
         _set(part, task, fitted, gate, best.design)
-    return WideFit(outside=outside.astype(np.float32), scales=best.scales, gates=tuple(gates))
+    return WideFit(outside=outside.astype(np.float32), scales=best.scales, gates=tuple(kept))
 
 
 class _Design(NamedTuple):

@@ -3,11 +3,13 @@
     .venv/bin/python -m tests.benchmarks.quality truth [--worlds NAME …] [--training N …] \\
         [--seeds N …] [--place DIR]
     .venv/bin/python -m tests.benchmarks.quality table
+    .venv/bin/python -m tests.benchmarks.quality choices [--training N] [--held-out N] [--place DIR]
 
 `truth` works through cells (a world, a number of training patients, a seed), each of which takes
 from minutes to hours, and writes what it found of each into results/; a cell that is there is not
 done again, unless it was made by other code of the models. `table` prints what is there. A cell's
-file holds figures of simulated patients, and nobody's data.
+file holds figures of simulated patients, and nobody's data. `choices` says what each choice of the
+model's first part is worth, on a hospital that is in no other table.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ingest.world import WORLDS
+from tests.benchmarks.choices import SEED, judge_choices
 from tests.benchmarks.known_truth import HELD_OUT, Hospital, run_cell
 
 RESULTS = Path(__file__).parent / "results"
@@ -30,7 +33,7 @@ _ROOT = Path(__file__).parents[2]
 def main() -> None:
     """Do what is asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("truth", "table"))
+    parser.add_argument("what", choices=("truth", "table", "choices"))
     worlds = sorted(file.stem for file in WORLDS.glob("*.yaml"))
     parser.add_argument("--worlds", nargs="+", choices=worlds, default=worlds)
     parser.add_argument("--training", nargs="+", type=int, default=[2000, 10_000])
@@ -39,9 +42,12 @@ def main() -> None:
     parser.add_argument("--place", type=Path, help="where hospitals are kept (default: nowhere)")
     parser.add_argument("--results", type=Path, default=RESULTS)
     a = parser.parse_args()
-    if a.what == "truth":
-        with tempfile.TemporaryDirectory(prefix="medweave-quality-") as name:
+    with tempfile.TemporaryDirectory(prefix="medweave-quality-") as name:
+        if a.what == "truth":
             _known_truth(a, a.place or Path(name))
+        if a.what == "choices":
+            _choices(a, a.place or Path(name))
+            return
     print(table_of_truth(_read(a.results)))
 
 
@@ -59,6 +65,15 @@ def _known_truth(a: argparse.Namespace, place: Path) -> None:
                 cell = run_cell(hospital, training, a.held_out) | {"code": code}
                 file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
                 print(table_of_truth([cell]), flush=True)
+
+
+def _choices(a: argparse.Namespace, place: Path) -> None:
+    training = min(a.training)
+    hospital = Hospital(place / f"choices-{SEED}", "default", SEED, training + a.held_out)
+    print("| choice | AUROC | log-loss | behind the best possible AUROC |\n|---|---|---|---|")
+    for row in judge_choices(hospital, training, a.held_out):
+        figures = f"{row['auroc']:.3f} | {row['logloss']:.4f} | {row['behind']:.3f}"
+        print(f"| {row['choice']} | {figures} |", flush=True)
 
 
 def hash_of_models() -> str:

@@ -70,6 +70,14 @@ def test_it_is_a_candidate_and_finds_what_was_planted(
     assert auroc(risk[:, 0], labels[:, 0]) > 0.65
 
 
+def test_what_repeats_itself_is_left_to_attention(fitted: AttentionCandidate) -> None:
+    kinds = np.array([name.rpartition(" ")[2] for name in fitted.vocabulary.features])
+    read = fitted.members[0].wide.event_weight.abs().sum(dim=(1, 2)).numpy() > 0
+    assert read[kinds == "last"].any()
+    assert {"change", "earlier"} <= set(kinds)
+    assert not read[np.isin(kinds, ["change", "earlier"])].any()
+
+
 def test_every_subset_of_modalities_is_answered(
     fitted: AttentionCandidate, held_out: tuple[Timelines, np.ndarray]
 ) -> None:
