@@ -8,14 +8,12 @@ Of notes as wholes other directions matter: those in which the sentences of one 
 the ways in which sentences differ is what they are about, and says nothing of whose note it is;
 what several sentences say alike is the state of the patient, or the hand that wrote. The directions
 are those in which a note's mean varies most by what two of its sentences share (as the reliability
-of a scale is measured by its split halves; Spearman 1910, Brown 1910). On simulated notes a probe
-on four of them, from 1,500 patients, told the outcome better than one on 64 principal directions
-from 4,500 (AUROC 0.722 against 0.707; the best possible is 0.727).
+of a scale is measured by its split halves; Spearman 1910, Brown 1910).
 
 Of images as wholes those matter in which two views of one film agree (`encoders.views`): anatomy
-stays, exposure, noise and position go. On simulated films 24 such directions told the size of the
-heart better than 64 principal ones (R2 0.91 against 0.89), and a probe on them the outcome (AUROC
-0.658 against 0.648; the best possible is 0.665).
+stays, exposure, noise and position go.
+
+What both are worth is printed by `python -m tests.benchmarks.quality choices`.
 """
 
 from collections.abc import Sequence
