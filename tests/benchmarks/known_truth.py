@@ -107,10 +107,15 @@ class Answers:
         return self._risks[subset_name(modalities)][:, None]
 
 
-def run_cell(hospital: Hospital, training: int, held_out: int = HELD_OUT) -> dict[str, Any]:
-    """Train on so many patients and say how far the answers are from the best possible ones."""
+def run_cell(
+    hospital: Hospital, training: int, held_out: int = HELD_OUT, *, code: str
+) -> dict[str, Any]:
+    """Train on so many patients and say how far the answers are from the best possible ones.
+
+    `code` tells the run from those of other code: one that is sealed would not be fitted again.
+    """
     cohort = hospital.cohort(training, held_out)
-    run = hospital.place / f"run-{training}"
+    run = hospital.place / f"run-{training}-{code}"
     begun = perf_counter()
     use = {"seed": hospital.seed, "cache": hospital.tokens, "progress": True}
     chosen = train(hospital.store, cohort, run, **use)
@@ -133,6 +138,7 @@ def run_cell(hospital: Hospital, training: int, held_out: int = HELD_OUT) -> dic
 
     nothing = served.score(rows.timelines.take(np.array([0])), frozenset())[0, 0]
     return {
+        "code": code,
         "world": hospital.world,
         "seed": hospital.seed,
         "training": training,

@@ -63,7 +63,7 @@ def _known_truth(a: argparse.Namespace, place: Path) -> None:
                     continue
                 patients = max(a.training) + a.held_out
                 hospital = Hospital(place / f"{world}-{seed}", world, seed, patients)
-                cell = run_cell(hospital, training, a.held_out) | {"code": code}
+                cell = run_cell(hospital, training, a.held_out, code=code)
                 file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
                 print(table_of_truth([cell]), flush=True)
 
