@@ -45,7 +45,7 @@ _SCALES = {"events": (0.3, 2.0), "notes": (0.3, 2.0), "images": (0.3, 2.0)}
 """Tried one block after the other: how much a modality can be trusted differs by hospital."""
 GATES = (("notes", "images"), ("images", "notes"))
 """Which modality decides, and which it turns up or down; each is tried."""
-_GATE_STRENGTHS = (1.0, 3.0)
+_GATE_STRENGTHS = (0.3, 1.0, 3.0)
 """Tried for the gate's weights; the strength that is best for sums was too little for a gate."""
 _REPEATING = ("change", "earlier")
 """Kinds of features that say again what last value, mean and slope say: attention alone sees them.
