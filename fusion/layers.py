@@ -74,7 +74,7 @@ class ItemTokens(nn.Module):
     Frozen features are centred and whitened by what train showed (`centre` and `whiten` are not
     trained), then a few learned queries pool them; one more token is a linear view of the item as a
     whole (its features side by side where it has as many as `positions`, else their mean), in the
-    directions in which train's items differ most.
+    directions that `fusion.whitening` finds worth it.
     """
 
     def __init__(

@@ -138,8 +138,6 @@ class WideFit:
 
     outside: np.ndarray
     """[n 5 k] float32: each row's log odds by block, fitted without its fold."""
-    scales: dict[str, float]
-    """How freely each block may vary, chosen by cross-validation."""
     gates: tuple[tuple[str, str] | None, ...]
     """For each task which modality decides and which it turns, where that is worth its while."""
 
@@ -169,7 +167,7 @@ def fit_wide(
             fitted = _with_gate(best.design, rows, y, plain, gate)
         kept.append(gate.pair if gate else None)
         _set(part, task, fitted, gate, best.design)
-    return WideFit(outside=outside.astype(np.float32), scales=best.scales, gates=tuple(kept))
+    return WideFit(outside=outside.astype(np.float32), gates=tuple(kept))
 
 
 def _best_gate(

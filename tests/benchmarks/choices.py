@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from encoders.frozen import FrozenEncoders
 from encoders.image import ImageConfig
 from encoders.vocabulary import EventVocabulary
 from fusion.linear import fit_logistic
+from fusion.prevalence import clip_risk
 from fusion.rows import Rows, read_rows
 from fusion.train import excluded_codes
 from fusion.whitening import agreed_directions, agreed_views, principal_directions
@@ -177,27 +180,25 @@ def _risks(train: WideInputs, judged: WideInputs, features: int, interaction: st
         fitted = fit_logistic(
             both[0], train.labels, subjects=train.subjects, seed=0, strengths=(0.1, 0.3, 1.0)
         )
-        return _expit(fitted.logits(both[1])[:, 0])
+        return clip_risk(expit(fitted.logits(both[1])[:, 0]))
     part = WidePart(features=features, notes=_COUNT, images=_COUNT, tasks=1)
     fit_wide(part, train, seed=0, gates=GATES if interaction == "gate" else ())
-    return _expit(_blocks(part, judged).sum(axis=1))
+    return clip_risk(expit(_ask(part, judged)))
 
 
-def _blocks(part: WidePart, rows: WideInputs) -> np.ndarray:
-    """Give the log odds of the fitted part, [n 5]."""
-    weights = {name: tensor.numpy()[..., 0] for name, tensor in part.state_dict().items()}
-    known = np.isfinite(rows.value)
-    curve = weights["event_weight"][rows.feature]
-    each = curve[:, 0] + np.where(known, rows.value - 0.5, 0) * curve[:, 1]
-    events = np.bincount(rows.row, each, minlength=len(rows.labels))
-    note, image = (
-        np.concatenate([x, rows.present[:, [place]]], axis=1)
-        for place, x in ((1, rows.note), (2, rows.image))
-    )
-    asked, offered = note @ weights["note_gate"], image @ weights["image_gate"]
-    turns = np.tanh(asked) * offered if weights["notes_decide"] else asked * np.tanh(offered)
-    blocks = [events, note @ weights["note_weight"], image @ weights["image_weight"], turns]
-    return np.stack([*blocks, np.full(len(events), weights["intercept"])], axis=1)
+def _ask(part: WidePart, rows: WideInputs) -> np.ndarray:
+    """Give the fitted part's log odds, [n]."""
+    n = len(rows.labels)
+    counts = np.bincount(rows.row, minlength=n)
+    place = np.arange(len(rows.row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    feature = torch.zeros((n, max(counts.max(), 1)), dtype=torch.long)
+    value, seen = torch.full(feature.shape, torch.nan), torch.zeros(feature.shape, dtype=torch.bool)
+    feature[rows.row, place] = torch.from_numpy(rows.feature)
+    value[rows.row, place] = torch.from_numpy(rows.value)
+    seen[rows.row, place] = True
+    with torch.inference_mode():
+        dense = map(torch.from_numpy, (rows.note, rows.image, rows.present))
+        return part(feature, value, seen, *dense).sum(dim=1)[:, 0].double().numpy()
 
 
 def _with_products(rows: WideInputs, features: int) -> np.ndarray:
@@ -216,7 +217,3 @@ def _with_products(rows: WideInputs, features: int) -> np.ndarray:
     for place, x in ((1, rows.note), (2, rows.image)):
         columns.append(np.concatenate([x, rows.present[:, [place]]], axis=1) * _COUNT**-0.5)
     return np.concatenate(columns, axis=1)
-
-
-def _expit(logits: np.ndarray) -> np.ndarray:
-    return np.clip(1 / (1 + np.exp(-np.asarray(logits, np.float64))), 1e-6, 1 - 1e-6)
