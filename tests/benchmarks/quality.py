@@ -29,6 +29,7 @@ from tests.benchmarks.known_truth import HELD_OUT, Hospital, run_cell
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[2]
+_FITTING = ("fusion/fitting.py", "encoders/frozen.py")
 
 
 def main() -> None:
@@ -78,16 +79,31 @@ def _choices(a: argparse.Namespace, place: Path) -> None:
 
 
 def hash_of_models(root: Path = _ROOT) -> str:
-    """Hash the code of the models and encoders: what it does, not how its docstrings are worded."""
+    """Hash the code that fits and scores: what it does, not how its docstrings are worded.
+
+    That is what `_FITTING` names and whatever they import; reports and explanations are no part.
+    """
     total = hashlib.sha256()
-    for room in ("encoders", "fusion"):
-        for path in sorted((root / room).glob("*.py")):
-            tree = ast.parse(path.read_text("utf-8"))
-            for node in ast.walk(tree):
-                for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
-                    if isinstance(body, list):
-                        body[:] = [ast.Pass() if _is_docstring(each) else each for each in body]
-            total.update(path.name.encode() + b"\0" + ast.unparse(tree).encode())
+    trees: dict[Path, ast.Module] = {}
+    wanted = [root / name for name in _FITTING]
+    while wanted:
+        path = wanted.pop()
+        if path in trees or not path.is_file():
+            continue
+        trees[path] = tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            name = node.module if isinstance(node, ast.ImportFrom) else None
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                name = node.value.partition(":")[0]  # candidates are named "fusion.linear:Class"
+            room, _, module = (name or "").partition(".")
+            if room in ("encoders", "fusion") and (module.isidentifier() or name == room):
+                wanted.append(root / room / f"{module or '__init__'}.py")
+    for path in sorted(trees):
+        for node in ast.walk(trees[path]):
+            for body in (getattr(node, name, None) for name in ("body", "orelse", "finalbody")):
+                if isinstance(body, list):
+                    body[:] = [ast.Pass() if _is_docstring(each) else each for each in body]
+        total.update(path.name.encode() + b"\0" + ast.unparse(trees[path]).encode())
     return total.hexdigest()[:16]
 
 
