@@ -133,13 +133,26 @@ class ServedRun:
 
     def scorer(self, name: str) -> Scorer:
         """Give any of the run's models, calibrated."""
+        model = self.fitted(name)
+        calibrators = [self.calibrator(task, name) for task in self.tasks]
+        return _Calibrated(model, calibrators, self.exclude_codes)
+
+    def fitted(self, name: str) -> Candidate:
+        """Give any of the run's models as it was fitted; what it is asked must be `seen` first."""
         if name not in self.names:
             raise ValueError(f"model must be one of {', '.join(self.names)}; got {name!r}")
         if name not in self._models:
             folder = self.run / "models" / name
             self._models[name] = candidate_type(name).load(folder, self._encoders)
-        calibrators = [Calibrator.from_json(self._calibration[t][name]) for t in self.tasks]
-        return _Calibrated(self._models[name], calibrators, self.exclude_codes)
+        return self._models[name]
+
+    def calibrator(self, task: str, name: str) -> Calibrator:
+        """Give the calibrator of a model for a task."""
+        return Calibrator.from_json(self._calibration[task][name])
+
+    def seen(self, timelines: Timelines) -> Timelines:
+        """Take away what no model of the run sees."""
+        return drop_codes(timelines, self.exclude_codes)
 
 
 class _Calibrated:

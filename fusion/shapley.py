@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from fusion.prevalence import to_logit
-from fusion.scoring import Scorer
+from fusion.scoring import ALL_MODALITIES, Scorer
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
-__all__ = ["Contributions", "shapley"]
+__all__ = ["Contributions", "OnRiskScale", "Remembered", "shapley"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +62,40 @@ def shapley(scorer: Scorer, timelines: Timelines, task_index: int = 0) -> Contri
             gain = worth[(mask | 1 << i) & bits, rows] - worth[mask & bits, rows]
             values[:, i] += weight * gain
     return Contributions(values=values, base=worth[0], total=worth[bits, rows])
+
+
+class Remembered:
+    """Score each subset of modalities of the same timelines once; a Scorer.
+
+    Eight subsets then serve the Shapley values of all tasks.
+    """
+
+    def __init__(self, scorer: Scorer, timelines: Timelines):
+        self.tasks = scorer.tasks
+        self._scorer = scorer
+        self._timelines = timelines
+        self._scores: dict[frozenset[Modality], Float64[np.ndarray, "b k"]] = {}
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        """Give the risks; those of other timelines are not remembered."""
+        if timelines is not self._timelines:
+            return self._scorer.score(timelines, modalities)
+        if modalities not in self._scores:
+            self._scores[modalities] = self._scorer.score(timelines, modalities)
+        return self._scores[modalities]
+
+
+class OnRiskScale:
+    """Make the logit of the score the risk itself: Shapley values then come in points of risk."""
+
+    def __init__(self, scorer: Scorer):
+        self.tasks = scorer.tasks
+        self._scorer = scorer
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        """Give what has the risk as its logit."""
+        return 1 / (1 + np.exp(-self._scorer.score(timelines, modalities)))

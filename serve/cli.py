@@ -23,6 +23,7 @@ from ingest.errors import (
     MedweaveError,
     UsageError,
 )
+from serve.explaining import add_explain, run_explain
 from serve.numbers import count, port, seed, whole
 from serve.servers import moment
 from serve.store_commands import add_ingest, add_store, run_ingest, run_store
@@ -174,6 +175,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--store", type=Path, required=True, help="record store")
     sub.add_argument("--out", type=Path, required=True, help="risks.parquet or risks.csv")
     sub.add_argument("--at", type=moment, help="prediction time, ISO 8601 (default: the task's)")
+
+    words = "Say why a subject's risk is what it is, and what it would be if."
+    add_explain(command("explain", run_explain, words, bars=False))
 
     sub = command("serve", _serve, "Open the page on this machine.", bars=False)
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")

@@ -3,10 +3,9 @@
 Whoever shows or sends a risk (the page, the command line, later the HTTP API) asks this.
 """
 
-import io
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64
-from PIL import Image
 from tqdm import tqdm
 
 from encoders.cache import tokens_in_memory
-from fusion.rows import drop_codes
+from fusion.explain import WordReader
 from fusion.run import read_json
-from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.served import ServedRun, read_splits
-from fusion.shapley import shapley
+from fusion.shapley import OnRiskScale, Remembered, shapley
 from fusion.train import token_cache
+from fusion.what_if import Edit
 from ingest.cohort import prediction_times
 from ingest.damage import naming_damage
 from ingest.errors import InputError, RunError, StoreError
@@ -31,10 +29,11 @@ from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
 from ingest.task import read_task
 from ingest.timeline import Timelines
+from serve.explained import Explained, explain_timeline
+from serve.pictures import read_pictures
 from serve.prediction import (
     DAYS_A_YEAR,
     Contribution,
-    Picture,
     Prediction,
     TaskInfo,
     TaskRisk,
@@ -45,12 +44,6 @@ from serve.upload import Uploaded, UploadError, UploadLimits, child_caps, upload
 __all__ = ["Predictor"]
 
 _log = logging.getLogger(__name__)
-
-PICTURES = 24
-"""Images that a prediction carries along, the latest ones."""
-
-PICTURE_PX = 640
-"""Longest side of a carried image: what a page shows, not what the model saw."""
 
 ROWS_AT_ONCE = 512
 """Rows scored together in a table: bounds memory, changes no risk."""
@@ -79,6 +72,7 @@ class Predictor:
             for sentence in self.served.read_otherwise(store) if store is not None else ():
                 _log.warning(sentence)
         self._patients: dict[str, pd.DataFrame] = {}
+        self._words: WordReader | None = None
         # A store's connection and a model's cache serve one thread at a time; a page has many.
         self._lock = threading.RLock()
 
@@ -108,11 +102,53 @@ class Predictor:
         records = self._open_records()
         with naming_damage(store=self.store):
             moments = self._moments(self.store, [subject_id])
-            if at is None and moments.empty:
-                raise InputError(f"no task asks about subject {subject_id}; give a time with `at`")
-            time = moments["prediction_time"].max() if at is None else _utc(at)
+            time = _asked_time(subject_id, moments, at)
             with self._lock:
                 return self._predict(records, subject_id, time, moments, self._descriptions)
+
+    def explain(
+        self,
+        subject_id: int,
+        at: datetime | pd.Timestamp | None = None,
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        edits: Sequence[Edit] = (),
+    ) -> tuple[Explained, ...]:
+        """Explain the risks of one subject, at a time or at the latest that a task asks at.
+
+        Args:
+            subject_id: in the store.
+            at: the prediction time.
+            task: one of the run's; all by default.
+            model: one of the run's; each task's champion by default.
+            edits: changes of the record, of each of which the risk is given.
+
+        Raises:
+            InputError: the store knows nothing of the subject by then, or no task asks about it.
+            UsageError: a change that cannot be made.
+            ValueError: a task or a model that there isn't.
+        """
+        from encoders.words import Words  # torch is imported when it is needed
+
+        records = self._open_records()
+        with naming_damage(store=self.store), self._lock:
+            moments = self._moments(self.store, [subject_id])
+            time = _asked_time(subject_id, moments, at)
+            timeline = self._timeline(records, subject_id, time)
+            self._words = self._words or Words()
+            return tuple(
+                explain_timeline(
+                    self.served,
+                    timeline,
+                    name,
+                    model=model,
+                    edits=edits,
+                    words=self._words,
+                    descriptions=self._descriptions,
+                )
+                for name in (self.served.tasks if task is None else (task,))
+            )
 
     def summarize(self, index: pd.DataFrame) -> pd.DataFrame:
         """Give age_years, sex, and the counts of events, notes and images known at each row."""
@@ -207,16 +243,10 @@ class Predictor:
         descriptions: Mapping[str, str],
         uploaded: Uploaded | None = None,
     ) -> Prediction:
-        index = pd.DataFrame({"subject_id": [subject_id], "prediction_time": [time]}).astype(
-            {"subject_id": "int64", "prediction_time": "datetime64[us]"}
-        )
-        # Codes that no model sees must not be shown as if they had been used either.
-        timeline = drop_codes(records.timelines(index), self.served.exclude_codes)
-        if timeline.events["time"].isna().all():
-            raise InputError(f"nothing is known of subject {subject_id} by {time}")
+        timeline = self._timeline(records, subject_id, time)
         here = moments.loc[moments["prediction_time"] == time, "tasks"]
         asked = set(",".join(here).split(","))
-        scorer = _Remembered(self.served, timeline)
+        scorer = Remembered(self.served, timeline)
         return Prediction(
             subject_id=None if uploaded else subject_id,
             prediction_time=time,
@@ -226,18 +256,28 @@ class Predictor:
             ),
             missing=tuple(m for m in Modality if not timeline.has(m)[0]),
             timeline=timeline,
-            pictures=_pictures(timeline, records),
+            pictures=read_pictures(timeline, records),
             descriptions=descriptions,
             images_unused=uploaded.images_unused if uploaded else 0,
             images_undated=uploaded.images_undated if uploaded else 0,
             quarantined=uploaded.quarantined if uploaded else 0,
         )
 
+    def _timeline(self, records: RecordStore, subject_id: int, time: pd.Timestamp) -> Timelines:
+        index = pd.DataFrame({"subject_id": [subject_id], "prediction_time": [time]}).astype(
+            {"subject_id": "int64", "prediction_time": "datetime64[us]"}
+        )
+        # Codes that no model sees must not be shown as if they had been used either.
+        timeline = self.served.seen(records.timelines(index))
+        if timeline.events["time"].isna().all():
+            raise InputError(f"nothing is known of subject {subject_id} by {time}")
+        return timeline
+
     def _task_risk(
-        self, scorer: "_Remembered", timeline: Timelines, number: int, asked: bool
+        self, scorer: "Remembered", timeline: Timelines, number: int, asked: bool
     ) -> TaskRisk:
         log_odds = shapley(scorer, timeline, number).values[0]
-        risk = shapley(_OnRiskScale(scorer), timeline, number).values[0]
+        risk = shapley(OnRiskScale(scorer), timeline, number).values[0]
         present = {m: bool(timeline.has(m)[0]) for m in Modality}
         return TaskRisk(
             task=self.tasks[number],
@@ -310,38 +350,6 @@ class Predictor:
         )
 
 
-class _Remembered:
-    """Score each subset of modalities once: 8 subsets serve the Shapley values of all tasks."""
-
-    def __init__(self, scorer: Scorer, timeline: Timelines):
-        self.tasks = scorer.tasks
-        self._scorer = scorer
-        self._timeline = timeline
-        self._scores: dict[frozenset[Modality], Float64[np.ndarray, "b k"]] = {}
-
-    def score(
-        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
-    ) -> Float64[np.ndarray, "b k"]:
-        if timelines is not self._timeline:
-            return self._scorer.score(timelines, modalities)
-        if modalities not in self._scores:
-            self._scores[modalities] = self._scorer.score(timelines, modalities)
-        return self._scores[modalities]
-
-
-class _OnRiskScale:
-    """Make the logit of the score the risk itself: Shapley values then come in points of risk."""
-
-    def __init__(self, scorer: Scorer):
-        self.tasks = scorer.tasks
-        self._scorer = scorer
-
-    def score(
-        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
-    ) -> Float64[np.ndarray, "b k"]:
-        return 1 / (1 + np.exp(-self._scorer.score(timelines, modalities)))
-
-
 def _evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None:
     file = run / "metrics.json"
     if not file.is_file():
@@ -374,22 +382,12 @@ def _known(records: RecordStore, by: pd.Timestamp | None = None) -> pd.DataFrame
     return events.aggregate("subject_id, max(time) AS last", "subject_id").order("subject_id").df()
 
 
-def _pictures(timeline: Timelines, records: RecordStore) -> tuple[Picture, ...]:
-    images = timeline.part(Modality.IMAGES).tail(PICTURES)
-    return tuple(_read_pictures(images, records))
-
-
-def _read_pictures(images: pd.DataFrame, records: RecordStore) -> Iterator[Picture]:
-    for event in images.itertuples():
-        path = records.image_path(event.image) if isinstance(event.image, str) else None
-        png = None
-        if path is not None and path.is_file():
-            with Image.open(path) as image:
-                image.thumbnail((PICTURE_PX, PICTURE_PX))
-                buffer = io.BytesIO()
-                image.save(buffer, "PNG")
-                png = buffer.getvalue()
-        yield Picture(code=str(event.code), time=pd.Timestamp(event.time), png=png)
+def _asked_time(
+    subject_id: int, moments: pd.DataFrame, at: datetime | pd.Timestamp | None
+) -> pd.Timestamp:
+    if at is None and moments.empty:
+        raise InputError(f"no task asks about subject {subject_id}; give a time with `at`")
+    return moments["prediction_time"].max() if at is None else _utc(at)
 
 
 def _utc(time: datetime | pd.Timestamp) -> pd.Timestamp:
