@@ -24,6 +24,7 @@ from ingest.errors import (
     UsageError,
 )
 from serve.numbers import count, port, seed, whole
+from serve.onnx_command import add_onnx, run_onnx
 from serve.servers import moment
 from serve.store_commands import add_ingest, add_store, run_ingest, run_store
 from serve.tracebacks import describe_error, hide_words_of_warnings
@@ -168,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--store", type=Path, help="record store (default: as trained)")
     sub.add_argument("--cohort", type=Path, help="cohort directory (default: as trained)")
     sub.add_argument("--oracle", type=Path, help="true risks, as `simulate` writes them")
+
+    words = "Write a run's attention model as ONNX, and compare it with the run."
+    add_onnx(command("export", run_onnx, words, bars=False))
 
     sub = command("predict", _predict, "Write the risk of every subject as Parquet or CSV.")
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
