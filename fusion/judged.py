@@ -11,6 +11,7 @@ from fusion.disclosure import UNDER, withheld
 from fusion.late import PARTS
 from fusion.metrics import calibration_line, draw_resamples, measure, paired
 from fusion.missing import measure_missing
+from fusion.slopes import calibration_intervals
 from fusion.thresholds import measure_thresholds
 
 __all__ = ["FEWEST_TO_CONCLUDE", "Judged", "measure_task"]
@@ -70,6 +71,10 @@ def measure_task(judged: Judged, *, bootstrap: int, seed: int) -> dict[str, Any]
         "thresholds": {name: float(np.mean(cut)) for name, cut in judged.thresholds.items()},
         "calibration": {
             name: calibration_line(risk, label) for name, risk in judged.models.items()
+        },
+        "calibration_intervals": {
+            name: calibration_intervals(risk, label, resamples)
+            for name, risk in judged.models.items()
         },
     }
     entry["at_thresholds"] = measure_thresholds(

@@ -207,21 +207,22 @@ def _task(judged: Judged, entry: Mapping[str, Any], metrics: Mapping[str, Any]) 
 def _models(entry: Mapping[str, Any]) -> str:
     rows = []
     for name, found in entry["models"].items():
-        slope = entry["calibration"][name]["slope"]
+        line = entry["calibration_intervals"][name]
         rows.append(
             (
                 escape(name),
                 *(cell(found[m]) for m in _SHOWN),
                 f"{entry['thresholds'][name]:.3f}",
-                "" if slope is None else f"{slope:.2f}",
+                *(cell(line[name], digits=2) for name in ("slope", "intercept")),
             )
         )
     caption = (
         "Simplest first; the model that serves is marked. Sensitivity, specificity and F1 at each "
         "model's threshold, which makes sensitivity plus specificity largest on tuning and "
-        "calibration rows (no row judged here was used). Slope: of calibration, 1 is right."
+        "calibration rows (no row judged here was used). Slope and intercept: of calibration; 1 "
+        "and 0 are right."
     )
-    head = ("model", *(_WORDS[m] for m in _SHOWN), "threshold", "slope")
+    head = ("model", *(_WORDS[m] for m in _SHOWN), "threshold", "slope", "intercept")
     return table(caption, head, rows, marked=list(entry["models"]).index(entry["champion"]))
 
 

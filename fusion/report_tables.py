@@ -9,6 +9,7 @@ from fusion.thresholds import AT_THRESHOLDS
 
 __all__ = ["cell", "missing_table", "subgroups_table", "table", "thresholds_table"]
 
+_NOT_SHOWN = "–"
 _SPOKEN = {"ppv": "PPV", "npv": "NPV"}
 
 
@@ -28,12 +29,13 @@ def table(
     )
 
 
-def cell(found: Mapping[str, float | None]) -> str:
+def cell(found: Mapping[str, float | None], *, digits: int = 3) -> str:
     """Give a figure with its interval below it."""
     if found["value"] is None:
         return "n/a"
-    interval = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
-    return f"{found['value']:.3f}<small>{interval}</small>"
+    low, high = found["low"], found["high"]
+    interval = "" if low is None else f"{low:.{digits}f} to {high:.{digits}f}"
+    return f"{found['value']:.{digits}f}<small>{interval}</small>"
 
 
 def thresholds_table(entry: Mapping[str, Any]) -> str:
@@ -68,7 +70,7 @@ def missing_table(entry: Mapping[str, Any]) -> str:
                 cells.append(f"{found['n']}<small>{_percent(found['share'])}</small>")
                 cells.append(cell(found["rate"]))
             else:
-                cells += [escape(found["n"]), ""]
+                cells += [escape(found["n"]), _NOT_SHOWN]
         rows.append((escape(name), *cells))
     caption = (
         "Among the rows judged. Nothing is imputed: a model sees that something is missing. Where "
@@ -88,13 +90,16 @@ def subgroups_table(entry: Mapping[str, Any]) -> str:
     rows = []
     for name, found in entry["subgroups"].items():
         measured = found.get("metrics", {})
-        few = "" if found["n"] == UNDER else "too few"
-        cells = [cell(measured["auroc"]) if "auroc" in measured else few]
-        cells.append(cell(measured["logloss"]) if "logloss" in measured else "")
-        cells.append(f"{found['mean_risk']:.3f}" if "mean_risk" in found else "")
         exact = "positives" in found
-        cells.append(f"{found['positives'] / found['n']:.3f}" if exact else "")
-        positives = f"{found['positives']}" if exact else ""
+        few = _NOT_SHOWN if found["n"] == UNDER else "too few"
+        less = "too few" if exact else _NOT_SHOWN
+        cells = [
+            cell(measured["auroc"]) if "auroc" in measured else few,
+            cell(measured["logloss"]) if "logloss" in measured else less,
+            f"{found['mean_risk']:.3f}" if "mean_risk" in found else less,
+            f"{found['positives'] / found['n']:.3f}" if exact else _NOT_SHOWN,
+        ]
+        positives = f"{found['positives']}" if exact else _NOT_SHOWN
         rows.append((escape(name), escape(f"{found['n']}"), positives, *cells))
     caption = (
         f"The champion among each group with at least {FEWEST_SHOWN} of either class; mean risk "

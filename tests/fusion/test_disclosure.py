@@ -96,8 +96,8 @@ def test_neither_the_page_nor_the_metrics_hold_what_is_withheld(tmp_path: Path) 
     small = np.arange(400) < 7
     one = Judged(**(vars(one) | {"groups": {"male": small, "female": ~small}}))
     page, metrics = written(tmp_path, one)
-    assert "<td>under 20</td><td></td><td></td><td></td><td></td><td></td>" in page
-    assert "<td>over 380</td><td></td>" in page
+    assert "<td>under 20</td><td>–</td><td>–</td><td>–</td><td>–</td><td>–</td>" in page
+    assert "<td>over 380</td><td>–</td>" in page
     assert "393" not in page
     assert "could be had by subtraction" in page
     told = json.dumps(metrics["tasks"][one.task]["subgroups"])
@@ -114,7 +114,7 @@ def test_what_is_missing_keeps_to_the_same_rule(tmp_path: Path, lacking: int) ->
     if lacking in (7, 393):
         small, large = ("without", "with") if lacking == 7 else ("with", "without")
         assert found == {small: {"n": "under 20"}, large: {"n": "over 380"}}
-        assert "<td>under 20</td><td></td>" in page
+        assert "<td>under 20</td><td>–</td>" in page
         return
     assert found["without"]["n"] == lacking
     assert found["with"]["share"] == (400 - lacking) / 400
