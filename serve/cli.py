@@ -265,6 +265,7 @@ def _train(a: argparse.Namespace) -> None:
 
 
 def _evaluate(a: argparse.Namespace) -> None:
+    from fusion.card import CARD
     from fusion.evaluate import evaluate, judgement_files
     from fusion.report import describe_metrics
 
@@ -278,7 +279,8 @@ def _evaluate(a: argparse.Namespace) -> None:
     )
     print(describe_metrics(metrics))
     written = judgement_files(a.run_directory, a.split)
-    print(f"{written[0]} and {written[1].name} written")
+    card = f" and {CARD}" if a.split == "held_out" else ""
+    print(f"{written[0]}{',' if card else ' and'} {written[1].name}{card} written")
 
 
 def _predict(a: argparse.Namespace) -> None:
