@@ -93,11 +93,10 @@ def timelines(tmp_path_factory: pytest.TempPathFactory) -> Timelines:
     """Twelve patients of whom no two are known in the same way."""
     plain, _ = clinic_timelines(tmp_path_factory.mktemp("edges"), 12, 9)
     events = plain.events.copy()
-    modality = events["modality"]
-    events = events[~((events["row"] == 0) & (modality == "notes"))]
-    events = events[~((events["row"] == 1) & (modality == "images"))]
-    events = events[events["row"] != 2]
-    events.loc[events["row"] == 3, "numeric_value"] = np.nan
+    row, modality = events["row"], events["modality"]
+    lost = ((row == 0) & (modality == "notes")) | ((row == 1) & (modality == "images")) | (row == 2)
+    events.loc[row == 3, "numeric_value"] = np.nan
+    events = events[~lost]
     film = events[events["modality"] == "images"].iloc[[0]]
     films = events.loc[events["modality"] == "images", "image"].drop_duplicates().tolist()
     note = events[events["modality"] == "notes"].iloc[[0]]
