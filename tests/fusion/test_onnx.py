@@ -136,6 +136,7 @@ def test_one_row_alone_no_row_and_many_rows_are_answered(
         np.testing.assert_allclose(scorer.score(some), served.score(some), rtol=0, atol=CLOSE)
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_which_name_no_place(exported: Exported) -> None:
     members = AttentionCandidate.load(
         exported.run / "models" / "attention", exported.encoders
@@ -266,6 +267,32 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(
     assert main([*command, "--store", str(tmp_path / "none")]) == 3
     assert "is not there" in capsys.readouterr().err
     assert not (tmp_path / "onnx").exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_command_compares_with_the_runs_own_sources_where_they_still_lie(
+    exported: Exported,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    known: bool,
+) -> None:
+    def copied(run: Path, out: Path, *, model: str | None) -> dict:  # an export takes a minute
+        assert model == "attention"
+        return verify_export(shutil.copytree(exported.onnx, out))
+
+    brief = Sizes(rows_at_most=4, timed_rows=1, rounds=1)
+    monkeypatch.setattr("fusion.onnx_export.export_onnx", copied)
+    monkeypatch.setattr("fusion.onnx_compare.Sizes", lambda: brief)
+    run, out = shutil.copytree(exported.run, tmp_path / "run"), tmp_path / "onnx"
+    if not known:
+        (run / "sources.json").unlink()
+    assert main(["export", str(run), "--out", str(out), "--model", "attention"]) == 0
+    told = capsys.readouterr().out
+    assert f"{out}: ill as ONNX" in told
+    assert ("compared on 4 rows of held out" in told) == known
+    assert ("not compared with the run" in told) == (not known)
+    assert (out / "export_report.json").is_file() == known
 
 
 def test_sizes_below_one_are_refused() -> None:
