@@ -28,6 +28,7 @@ from fusion.fitting import (
 )
 from fusion.folds import subject_folds
 from fusion.judged import Judged, measure_task
+from fusion.missing import lacking
 from fusion.report import write_report
 from fusion.rows import Rows, read_rows
 from fusion.run import write_json
@@ -142,6 +143,7 @@ def cross_validate(
     judged = []
     for i, task in enumerate(table.tasks):
         known = np.flatnonzero(np.isfinite(rows.labels[:, i]))
+        mine = rows.timelines.take(known)
         judged.append(
             Judged(
                 task=task,
@@ -155,7 +157,8 @@ def cross_validate(
                     for s in subsets()
                     if not s & hidden
                 },
-                groups=subgroups(rows.timelines.take(known)),
+                groups=subgroups(mine),
+                lacks=lacking(mine),
             )
         )
     metrics: dict[str, Any] = {

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from fusion.candidates import Embedder
+from fusion.card import write_card
 from fusion.judged import Judged, measure_task
+from fusion.missing import lacking
 from fusion.prevalence import clip_risk
 from fusion.report import write_report
 from fusion.rows import read_rows
@@ -47,8 +49,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Write metrics and a report into the run, and give the metrics.
 
-    What is said of held_out is metrics.json and report.html, as the page shows it; what is said of
-    another split stands beside it, as metrics.SPLIT.json and report.SPLIT.html.
+    What is said of held_out is metrics.json and report.html, as the page shows it, and
+    MODEL_CARD.md; what is said of another split stands beside it, as metrics.SPLIT.json and
+    report.SPLIT.html, and makes no card.
 
     Args:
         run: what `train` wrote.
@@ -100,7 +103,7 @@ def evaluate(
         known = np.flatnonzero(np.isfinite(labels[:, i]))
         if not len(known):
             raise CohortError(f"{task}: no row in {split} has a label")
-        groups = subgroups(rows.timelines.take(known))
+        mine = rows.timelines.take(known)
         judged.append(
             Judged(
                 task=task,
@@ -111,7 +114,8 @@ def evaluate(
                 thresholds={name: served.threshold(task, name) for name in served.names},
                 subsets={name: risk[known, i] for name, risk in by_subset.items()},
                 oracle={name: risk[known] for name, risk in truth.items()},
-                groups=groups,
+                groups=subgroups(mine),
+                lacks=lacking(mine),
             )
         )
     metrics: dict[str, Any] = {
@@ -130,6 +134,8 @@ def evaluate(
     write_json(metrics_file, metrics)
     commands = _commands(run, store, cohort, split, oracle)
     write_report(report, metrics, judged, run=run, commands=commands)
+    if split == "held_out":
+        write_card(run, metrics, commands=commands)
     return metrics
 
 

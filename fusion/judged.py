@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from fusion.disclosure import UNDER, withheld
 from fusion.late import PARTS
 from fusion.metrics import calibration_line, draw_resamples, measure, paired
+from fusion.missing import measure_missing
+from fusion.slopes import calibration_intervals
+from fusion.thresholds import measure_thresholds
 
 __all__ = ["FEWEST_TO_CONCLUDE", "Judged", "measure_task"]
 
@@ -41,6 +45,9 @@ class Judged:
     groups: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Subgroups of patients: which rows belong, bool."""
 
+    lacks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Of what (`fusion.missing.lacking`): which rows have none, bool."""
+
 
 def measure_task(judged: Judged, *, bootstrap: int, seed: int) -> dict[str, Any]:
     """Measure every model, subset, oracle and subgroup on the same resamples of patients."""
@@ -65,7 +72,15 @@ def measure_task(judged: Judged, *, bootstrap: int, seed: int) -> dict[str, Any]
         "calibration": {
             name: calibration_line(risk, label) for name, risk in judged.models.items()
         },
+        "calibration_intervals": {
+            name: calibration_intervals(risk, label, resamples)
+            for name, risk in judged.models.items()
+        },
     }
+    entry["at_thresholds"] = measure_thresholds(
+        judged.models[judged.champion], label, resamples, own=cut
+    )
+    entry["missing"] = measure_missing(judged.lacks, label, judged.subjects, resamples)
     if judged.oracle:
         entry["oracle"] = _oracle(judged, bootstrap, seed, cut)
     entry["subgroups"] = _subgroups(judged, bootstrap, seed, cut)
@@ -94,15 +109,26 @@ def _subgroups(
 ) -> dict[str, Any]:
     found = {}
     risk = judged.models[judged.champion]
+    words = withheld(judged.groups, judged.subjects)
     for name, rows in judged.groups.items():
         label = judged.label[rows]
-        entry: dict[str, Any] = {"n": int(rows.sum()), "positives": int(label.sum())}
-        if _enough(label):
+        entry: dict[str, Any] = {"n": words.get(name, int(rows.sum()))}
+        if name not in words:
+            entry["positives"] = int(label.sum())
+        if entry["n"] != UNDER and _enough(label):
             resamples = draw_resamples(judged.subjects[rows], resamples=bootstrap, seed=seed)
-            entry["metrics"] = measure(risk[rows], label, resamples, threshold=_some(cut, rows))
-            entry["mean_risk"] = float(risk[rows].mean())
+            measured = measure(risk[rows], label, resamples, threshold=_some(cut, rows))
+            if name in words:
+                entry["metrics"] = {"auroc": _coarse(measured["auroc"])}
+            else:
+                entry["metrics"] = measured
+                entry["mean_risk"] = float(risk[rows].mean())
         found[name] = entry
     return found
+
+
+def _coarse(found: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 2) for name, value in found.items()}
 
 
 def _some(cut: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:

@@ -12,7 +12,15 @@ from jaxtyping import Float, Float64
 
 from fusion.prevalence import clip_risk
 
-__all__ = ["METRICS", "Resamples", "calibration_line", "draw_resamples", "measure", "paired"]
+__all__ = [
+    "METRICS",
+    "Resamples",
+    "calibration_line",
+    "draw_resamples",
+    "interval",
+    "measure",
+    "paired",
+]
 
 METRICS = ("auroc", "auprc", "logloss", "brier", "ece", "sensitivity", "specificity", "f1")
 
@@ -51,7 +59,7 @@ def measure(
     the set, or no threshold. An interval is None where more than one resample in ten has no value.
     """
     found = _all_metrics(risk, label, resamples.weights, threshold)
-    return {name: _interval(values) for name, values in found.items()}
+    return {name: interval(values) for name, values in found.items()}
 
 
 def paired(
@@ -65,7 +73,7 @@ def paired(
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}")
     mine, theirs = (_all_metrics(r, label, resamples.weights, None)[metric] for r in (risk, other))
-    return _interval(mine - theirs)
+    return interval(mine - theirs)
 
 
 def calibration_line(
@@ -97,7 +105,8 @@ def calibration_line(
     return {"slope": float(fitted.x[0]), "intercept": float(large)}
 
 
-def _interval(values: np.ndarray) -> dict[str, float | None]:
+def interval(values: np.ndarray) -> dict[str, float | None]:
+    """Give the first value, which is the set's own, and the 95 % interval of those resampled."""
     value, drawn = values[0], values[1:]
     known = drawn[np.isfinite(drawn)]
     low = high = None

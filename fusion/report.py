@@ -15,6 +15,13 @@ from fusion.figures import (
     subsets_figure,
 )
 from fusion.judged import Judged
+from fusion.report_tables import (
+    cell,
+    missing_table,
+    subgroups_table,
+    table,
+    thresholds_table,
+)
 
 __all__ = ["describe_metrics", "write_report"]
 
@@ -132,22 +139,6 @@ def _spoken(found: Mapping[str, float | None]) -> str:
     return f"{found['value']:.3f}{interval}"
 
 
-def _table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = None
-) -> str:
-    """Lay out cells that are HTML already; one row may be marked."""
-    body = []
-    for i, row in enumerate(rows):
-        cells = "".join(f"<td>{cell}</td>" for cell in row)
-        body.append(f"<tr class='champion'>{cells}</tr>" if i == marked else f"<tr>{cells}</tr>")
-    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
-    above = f"<p class='caption'>{escape(caption)}</p>" if caption else ""
-    return (
-        f"{above}<div class='scroll'><table><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
 def _flow(flow: Mapping[str, Any]) -> str:
     parts = ["<h2>Cohort</h2>"]
     for task, steps in flow["tasks"].items():
@@ -161,7 +152,7 @@ def _flow(flow: Mapping[str, Any]) -> str:
             for step in steps
         ]
         head = ("step", "rows", "patients", "positives")
-        parts.append(_table(f"{task}: who was left after each step.", head, rows))
+        parts.append(table(f"{task}: who was left after each step.", head, rows))
         said = "".join(f"<li>{escape(line)}</li>" for line in flow["warnings"].get(task, ()))
         parts.append(f"<ul>{said}</ul>" if said else "")
     if "splits" in flow:
@@ -173,7 +164,7 @@ def _flow(flow: Mapping[str, Any]) -> str:
             (split.replace("_", " "), f"{found['rows']}", f"{found['subjects']}")
             for split, found in flow["splits"].items()
         ]
-        parts.append(_table(caption, ("split", "rows", "patients"), rows))
+        parts.append(table(caption, ("split", "rows", "patients"), rows))
     return "".join(parts)
 
 
@@ -201,10 +192,14 @@ def _task(judged: Judged, entry: Mapping[str, Any], metrics: Mapping[str, Any]) 
             _lead(entry),
             "<h3>Figures of the champion</h3>",
             _figures(judged, entry),
+            "<h3>At stated thresholds</h3>",
+            thresholds_table(entry),
             "<h3>Subsets of modalities</h3>",
             _subsets(judged, entry),
+            "<h3>What is missing</h3>",
+            missing_table(entry),
             "<h3>Subgroups</h3>",
-            _subgroups(entry),
+            subgroups_table(entry),
         ]
     )
 
@@ -212,29 +207,23 @@ def _task(judged: Judged, entry: Mapping[str, Any], metrics: Mapping[str, Any]) 
 def _models(entry: Mapping[str, Any]) -> str:
     rows = []
     for name, found in entry["models"].items():
-        slope = entry["calibration"][name]["slope"]
+        line = entry["calibration_intervals"][name]
         rows.append(
             (
                 escape(name),
-                *(_cell(found[m]) for m in _SHOWN),
+                *(cell(found[m]) for m in _SHOWN),
                 f"{entry['thresholds'][name]:.3f}",
-                "" if slope is None else f"{slope:.2f}",
+                *(cell(line[name], digits=2) for name in ("slope", "intercept")),
             )
         )
     caption = (
         "Simplest first; the model that serves is marked. Sensitivity, specificity and F1 at each "
         "model's threshold, which makes sensitivity plus specificity largest on tuning and "
-        "calibration rows (no row judged here was used). Slope: of calibration, 1 is right."
+        "calibration rows (no row judged here was used). Slope and intercept: of calibration; 1 "
+        "and 0 are right."
     )
-    head = ("model", *(_WORDS[m] for m in _SHOWN), "threshold", "slope")
-    return _table(caption, head, rows, marked=list(entry["models"]).index(entry["champion"]))
-
-
-def _cell(found: Mapping[str, float | None]) -> str:
-    if found["value"] is None:
-        return "n/a"
-    interval = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
-    return f"{found['value']:.3f}<small>{interval}</small>"
+    head = ("model", *(_WORDS[m] for m in _SHOWN), "threshold", "slope", "intercept")
+    return table(caption, head, rows, marked=list(entry["models"]).index(entry["champion"]))
 
 
 def _lead(entry: Mapping[str, Any]) -> str:
@@ -310,32 +299,13 @@ def _subsets(judged: Judged, entry: Mapping[str, Any]) -> str:
     head += ["best possible AUROC", "best possible log-loss"] if oracle else []
     rows = []
     for name, found in entry["subsets"].items():
-        row = [escape(name.replace("+", " + ")), *(_cell(found[m]) for m in metrics)]
+        row = [escape(name.replace("+", " + ")), *(cell(found[m]) for m in metrics)]
         if oracle:
             best = oracle.get(name)
-            row += [_cell(best[m]) if best else "" for m in ("auroc", "logloss")]
+            row += [cell(best[m]) if best else "" for m in ("auroc", "logloss")]
         rows.append(row)
     figure = _figure("Subsets", subsets_figure(judged, dict(entry)), words, "wide")
-    return figure + _table("", head, rows)
-
-
-def _subgroups(entry: Mapping[str, Any]) -> str:
-    if not entry["subgroups"]:
-        return "<p>Neither sex nor age tells the rows apart.</p>"
-    rows = []
-    for name, found in entry["subgroups"].items():
-        cells = ["too few", "", ""]
-        if "metrics" in found:
-            cells = [_cell(found["metrics"][m]) for m in ("auroc", "logloss")]
-            cells.append(f"{found['mean_risk']:.3f}")
-        share = f"{found['positives'] / found['n']:.3f}"
-        rows.append((escape(name), f"{found['n']}", f"{found['positives']}", *cells, share))
-    caption = (
-        "The champion among each group with at least 20 of either class; mean risk beside the "
-        "share that came true shows calibration in the large."
-    )
-    head = ("group", "rows", "positives", "AUROC", "log-loss", "mean risk", "came true")
-    return _table(caption, head, rows)
+    return figure + table("", head, rows)
 
 
 def _reading() -> str:

@@ -361,8 +361,8 @@ def _clear(run: Path, names: Sequence[str]) -> None:
     """Remove what an earlier question left, but not the models: they know their own question."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "manifest.json").unlink(missing_ok=True)
-    for stale in [*run.glob("metrics*.json"), *run.glob("report*.html")]:
-        stale.unlink()
+    for stale in [*run.glob("metrics*.json"), *run.glob("report*.html"), run / "MODEL_CARD.md"]:
+        stale.unlink(missing_ok=True)
     shutil.rmtree(run / "tasks", ignore_errors=True)
     for folder in (run / "models").glob("*"):
         if folder.name not in names:

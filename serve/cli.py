@@ -25,6 +25,7 @@ from ingest.errors import (
 )
 from serve.explaining import add_explain, run_explain
 from serve.numbers import count, port, seed, whole
+from serve.onnx_command import add_onnx, run_onnx
 from serve.servers import moment
 from serve.store_commands import add_ingest, add_store, run_ingest, run_store
 from serve.tracebacks import describe_error, hide_words_of_warnings
@@ -170,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--cohort", type=Path, help="cohort directory (default: as trained)")
     sub.add_argument("--oracle", type=Path, help="true risks, as `simulate` writes them")
 
+    words = "Write a run's attention model as ONNX, and compare it with the run."
+    add_onnx(command("export", run_onnx, words, bars=False))
+
     sub = command("predict", _predict, "Write the risk of every subject as Parquet or CSV.")
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
     sub.add_argument("--store", type=Path, required=True, help="record store")
@@ -265,6 +269,7 @@ def _train(a: argparse.Namespace) -> None:
 
 
 def _evaluate(a: argparse.Namespace) -> None:
+    from fusion.card import CARD
     from fusion.evaluate import evaluate, judgement_files
     from fusion.report import describe_metrics
 
@@ -278,7 +283,8 @@ def _evaluate(a: argparse.Namespace) -> None:
     )
     print(describe_metrics(metrics))
     written = judgement_files(a.run_directory, a.split)
-    print(f"{written[0]} and {written[1].name} written")
+    card = f" and {CARD}" if a.split == "held_out" else ""
+    print(f"{written[0]}{',' if card else ' and'} {written[1].name}{card} written")
 
 
 def _predict(a: argparse.Namespace) -> None:
