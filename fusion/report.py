@@ -15,6 +15,8 @@ from fusion.figures import (
     subsets_figure,
 )
 from fusion.judged import Judged
+from fusion.report_beside import describe_beside, sets_section, unlikeness_section
+from fusion.report_tables import cell, table
 
 __all__ = ["describe_metrics", "write_report"]
 
@@ -80,7 +82,7 @@ def write_report(
         _flow(metrics["flow"]),
     ]
     parts += [_task(one, metrics["tasks"][one.task], metrics) for one in judged]
-    parts += [_reading(), _commands(commands), "</body></html>"]
+    parts += [unlikeness_section(metrics), _reading(), _commands(commands), "</body></html>"]
     path.write_text("\n".join(parts), "utf-8")
 
 
@@ -109,6 +111,7 @@ def describe_metrics(metrics: Mapping[str, Any]) -> str:
         additive = oracle.get("additive")
         if additive:
             lines.append(_line("  best additive score", ["", _brief(additive["auroc"])]))
+        lines += describe_beside(metrics, entry)
         lines += [f"! {words}" for words in entry["warnings"]]
     return "\n".join(lines)
 
@@ -132,22 +135,6 @@ def _spoken(found: Mapping[str, float | None]) -> str:
     return f"{found['value']:.3f}{interval}"
 
 
-def _table(
-    caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], marked: int | None = None
-) -> str:
-    """Lay out cells that are HTML already; one row may be marked."""
-    body = []
-    for i, row in enumerate(rows):
-        cells = "".join(f"<td>{cell}</td>" for cell in row)
-        body.append(f"<tr class='champion'>{cells}</tr>" if i == marked else f"<tr>{cells}</tr>")
-    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
-    above = f"<p class='caption'>{escape(caption)}</p>" if caption else ""
-    return (
-        f"{above}<div class='scroll'><table><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
 def _flow(flow: Mapping[str, Any]) -> str:
     parts = ["<h2>Cohort</h2>"]
     for task, steps in flow["tasks"].items():
@@ -161,7 +148,7 @@ def _flow(flow: Mapping[str, Any]) -> str:
             for step in steps
         ]
         head = ("step", "rows", "patients", "positives")
-        parts.append(_table(f"{task}: who was left after each step.", head, rows))
+        parts.append(table(f"{task}: who was left after each step.", head, rows))
         said = "".join(f"<li>{escape(line)}</li>" for line in flow["warnings"].get(task, ()))
         parts.append(f"<ul>{said}</ul>" if said else "")
     if "splits" in flow:
@@ -173,7 +160,7 @@ def _flow(flow: Mapping[str, Any]) -> str:
             (split.replace("_", " "), f"{found['rows']}", f"{found['subjects']}")
             for split, found in flow["splits"].items()
         ]
-        parts.append(_table(caption, ("split", "rows", "patients"), rows))
+        parts.append(table(caption, ("split", "rows", "patients"), rows))
     return "".join(parts)
 
 
@@ -201,6 +188,7 @@ def _task(judged: Judged, entry: Mapping[str, Any], metrics: Mapping[str, Any]) 
             _lead(entry),
             "<h3>Figures of the champion</h3>",
             _figures(judged, entry),
+            sets_section(entry),
             "<h3>Subsets of modalities</h3>",
             _subsets(judged, entry),
             "<h3>Subgroups</h3>",
@@ -216,7 +204,7 @@ def _models(entry: Mapping[str, Any]) -> str:
         rows.append(
             (
                 escape(name),
-                *(_cell(found[m]) for m in _SHOWN),
+                *(cell(found[m]) for m in _SHOWN),
                 f"{entry['thresholds'][name]:.3f}",
                 "" if slope is None else f"{slope:.2f}",
             )
@@ -227,14 +215,7 @@ def _models(entry: Mapping[str, Any]) -> str:
         "calibration rows (no row judged here was used). Slope: of calibration, 1 is right."
     )
     head = ("model", *(_WORDS[m] for m in _SHOWN), "threshold", "slope")
-    return _table(caption, head, rows, marked=list(entry["models"]).index(entry["champion"]))
-
-
-def _cell(found: Mapping[str, float | None]) -> str:
-    if found["value"] is None:
-        return "n/a"
-    interval = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
-    return f"{found['value']:.3f}<small>{interval}</small>"
+    return table(caption, head, rows, marked=list(entry["models"]).index(entry["champion"]))
 
 
 def _lead(entry: Mapping[str, Any]) -> str:
@@ -310,13 +291,13 @@ def _subsets(judged: Judged, entry: Mapping[str, Any]) -> str:
     head += ["best possible AUROC", "best possible log-loss"] if oracle else []
     rows = []
     for name, found in entry["subsets"].items():
-        row = [escape(name.replace("+", " + ")), *(_cell(found[m]) for m in metrics)]
+        row = [escape(name.replace("+", " + ")), *(cell(found[m]) for m in metrics)]
         if oracle:
             best = oracle.get(name)
-            row += [_cell(best[m]) if best else "" for m in ("auroc", "logloss")]
+            row += [cell(best[m]) if best else "" for m in ("auroc", "logloss")]
         rows.append(row)
     figure = _figure("Subsets", subsets_figure(judged, dict(entry)), words, "wide")
-    return figure + _table("", head, rows)
+    return figure + table("", head, rows)
 
 
 def _subgroups(entry: Mapping[str, Any]) -> str:
@@ -326,7 +307,7 @@ def _subgroups(entry: Mapping[str, Any]) -> str:
     for name, found in entry["subgroups"].items():
         cells = ["too few", "", ""]
         if "metrics" in found:
-            cells = [_cell(found["metrics"][m]) for m in ("auroc", "logloss")]
+            cells = [cell(found["metrics"][m]) for m in ("auroc", "logloss")]
             cells.append(f"{found['mean_risk']:.3f}")
         share = f"{found['positives'] / found['n']:.3f}"
         rows.append((escape(name), f"{found['n']}", f"{found['positives']}", *cells, share))
@@ -335,7 +316,7 @@ def _subgroups(entry: Mapping[str, Any]) -> str:
         "share that came true shows calibration in the large."
     )
     head = ("group", "rows", "positives", "AUROC", "log-loss", "mean risk", "came true")
-    return _table(caption, head, rows)
+    return table(caption, head, rows)
 
 
 def _reading() -> str:
