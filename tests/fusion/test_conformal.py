@@ -159,7 +159,7 @@ def test_thresholds_survive_json_and_a_level_that_was_not_fitted_is_refused() ->
     assert again.rows["ill"] == (int((label == 0).sum()), int(label.sum()))
     assert again.cut("rare", "a", 0.8) == Cut(positive_from=None, negative_to=None)
     assert again.cut("ill", "a", 0.9) != again.cut("ill", "b", 0.9)
-    with pytest.raises(ValueError, match=r"level must be one of 0.8, 0.9, 0.95; got 0.5"):
+    with pytest.raises(ValueError, match=r"level must be one of 0\.8, 0\.9, 0\.95; got 0\.5"):
         again.cut("ill", "a", 0.5)
 
 
