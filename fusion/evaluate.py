@@ -239,7 +239,10 @@ def _add_beside(
         cuts = {level: served.sets.cut(one.task, one.champion, level) for level in LEVELS}
         sets = {level: cut.sets(raw) for level, cut in cuts.items()}
         entry = metrics["tasks"][one.task]
-        entry["label_sets"] = judge_sets(sets, one.label, one.subjects, **drawn)
+        calibrated_on = served.sets.rows[one.task]
+        entry["label_sets"] = judge_sets(
+            sets, one.label, one.subjects, calibrated_on=calibrated_on, **drawn
+        )
         entry["unlikeness"] = judge_unlike(
             one.models[one.champion],
             one.label,

@@ -20,29 +20,44 @@ def sets_section(entry: Mapping[str, Any]) -> str:
     """Give a task's section on label sets; nothing where there are none."""
     if "label_sets" not in entry:
         return ""
-    names = ("coverage", "coverage_positive", "coverage_negative", "single", "both", "empty")
+    names = ("single", "both", "empty", "right_when_single")
     rows = [
-        (escape(level), *(percent(found[name]) for name in (*names, "right_when_single")))
+        (
+            escape(level),
+            percent(found["coverage"]),
+            percent(found["coverage_positive"]),
+            _expected(found["expected_positive"]),
+            percent(found["coverage_negative"]),
+            _expected(found["expected_negative"]),
+            *(percent(found[name]) for name in names),
+        )
         for level, found in entry["label_sets"].items()
     ]
     caption = (
         "What the champion cannot rule out of each row: positive, negative, either or neither. "
         "At a level of 0.9 the true label is promised to be in the set of at least 90 % of the "
         "positives, and of at least 90 % of the negatives (label-conditional conformal "
-        "prediction). `Either` says that the model cannot tell; only a set of one label says "
-        "something, and how often such a set is right is promised nowhere."
+        "prediction). That is so on average over calibration rows; what those of this run may come "
+        "to by chance is shown as expected. `Either` says that the model cannot tell; only a set "
+        "of one label says something, and how often such a set is right is promised nowhere."
     )
     head = (
         "level",
         "true label in the set",
         "… of positives",
+        "expected",
         "… of negatives",
+        "expected",
         "one label",
         "either",
         "neither",
         "right where one label",
     )
     return f"<h3>Label sets</h3>{table(caption, head, rows)}"
+
+
+def _expected(found: Mapping[str, float]) -> str:
+    return f"{100 * found['low']:.1f} to {100 * found['high']:.1f} %"
 
 
 def unlikeness_section(metrics: Mapping[str, Any]) -> str:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion.conformal import LEVELS, Cut, LabelSets, fit_cut, fit_label_sets, name_sets
+from fusion.conformal import (
+    LEVELS,
+    Cut,
+    LabelSets,
+    coverage_range,
+    fit_cut,
+    fit_label_sets,
+    name_sets,
+)
 from ingest.errors import RunError
 
 
@@ -106,6 +114,20 @@ def test_coverage_of_either_class_lies_between_the_level_and_its_upper_bound(lev
     assert (found >= level - 3 * error).all()
     assert (np.abs(found - expected) <= 4 * error).all()
     assert (error < 0.003).all()
+
+
+@pytest.mark.parametrize("n", [25, 150])
+@pytest.mark.parametrize("level", LEVELS)
+def test_coverage_of_one_calibration_set_lies_in_its_range_19_times_in_20(
+    n: int, level: float
+) -> None:
+    rng = np.random.default_rng(2)
+    low, high = coverage_range(n, level)
+    # Of uniform risks of positives, those from t on are covered: 1 - t of all that will come.
+    cuts = [fit_cut(rng.random(n), np.ones(n), level=level) for _ in range(4000)]
+    covered = 1 - np.array([cut.positive_from for cut in cuts])
+    assert abs((covered < low).mean() - 0.025) < 0.01
+    assert abs((covered > high).mean() - 0.025) < 0.01
 
 
 def test_a_set_over_both_classes_together_would_leave_the_rare_one_out() -> None:

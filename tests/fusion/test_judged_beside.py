@@ -28,13 +28,22 @@ def judged(share: float, unlike: int) -> tuple[dict, dict]:
     kept, label = sets_that_hold(share)
     subjects = np.arange(len(label))
     return (
-        judge_sets(kept, label, subjects, **DRAWN),
+        judge_sets(kept, label, subjects, calibrated_on=(150, 150), **DRAWN),
         judge_unlikeness(flags(unlike), subjects, **DRAWN),
     )
 
 
 def test_promises_that_are_kept_are_not_warned_of() -> None:
     assert warn_beside(*judged(0.92, 4)) == []
+
+
+def test_coverage_as_low_as_the_few_calibration_rows_may_make_it_is_not_warned_of() -> None:
+    # The promise is one on average: of 150 positives, one set in forty covers 84 % or less.
+    found, unlikeness = judged(0.8, 4)
+    told = found["0.9"]
+    assert told["coverage_positive"]["high"] < 0.9
+    assert told["expected_positive"]["low"] < told["coverage_positive"]["high"]
+    assert warn_beside(found, unlikeness) == []
 
 
 def test_coverage_that_is_too_low_in_one_class_is_told_for_that_class() -> None:
@@ -95,7 +104,7 @@ def test_sections_say_what_was_measured_and_are_left_out_where_nothing_was() -> 
 
 def test_one_class_and_no_single_set_give_nothing_in_place_of_a_share() -> None:
     kept = {0.9: np.ones((30, 2), bool)}
-    found = judge_sets(kept, np.zeros(30), np.arange(30), **DRAWN)["0.9"]
+    found = judge_sets(kept, np.zeros(30), np.arange(30), calibrated_on=(90, 9), **DRAWN)["0.9"]
     assert found["coverage_positive"]["value"] is None
     assert found["right_when_single"]["value"] is None
     assert "n/a" in sets_section({"label_sets": {"0.9": found}})
