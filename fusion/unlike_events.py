@@ -11,8 +11,8 @@ of them exceeds); the row is as unlike as the largest of them.
 
 Codes whose values were all above 0 are measured on the log scale, on which a wrong unit is the same
 step for everybody: on simulated patients that caught NT-proBNP in pmol/L in 22 % of rows by their
-events alone, and the plain scale in 1 %; neither lost elsewhere. How many usual codes are missing was tried as a
-fourth figure, and found nothing more than `number` did.
+events alone, and the plain scale in 1 %; neither lost elsewhere. How many usual codes are missing
+was tried as a fourth figure, and found nothing more than `number` did.
 """
 
 from collections.abc import Mapping
