@@ -11,15 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from fusion.beside import states_beside
 from fusion.candidates import Embedder
 from fusion.card import write_card
+from fusion.conformal import LEVELS
 from fusion.judged import Judged, measure_task
+from fusion.judged_beside import judge_sets, judge_unlike, judge_unlikeness, warn_beside
 from fusion.missing import lacking
 from fusion.prevalence import clip_risk
 from fusion.report import write_report
 from fusion.rows import read_rows
 from fusion.run import read_json, refuse_folds, write_json
-from fusion.scoring import subset_name, subsets
+from fusion.scoring import Scorer, subset_name, subsets
 from fusion.served import ServedRun
 from fusion.train import token_cache
 from ingest.damage import damage_of_table, naming_damage
@@ -64,6 +67,22 @@ def evaluate(
         encoders: those that the run was trained with; the embedded ones by default.
         progress: show bars.
 
+    Returns:
+        The content of metrics.json. Where a figure has an interval it is `{value, low, high}`, each
+        None where it is not defined.
+
+            split, bootstrap, seed      what was judged, and how intervals were drawn
+            flow                        the cohort's steps, warnings and splits
+            unlikeness                  who is unlike training (`judged_beside.judge_unlikeness`)
+            tasks.TASK                  `judged.measure_task`, and of the champion
+              label_sets.LEVEL          what its label sets hold (`judged_beside.judge_sets`)
+              unlikeness.WHO            `n`, `positives`, and in `metrics` its AUROC, log-loss and
+                                        Brier: of `everyone`, `without_unlike`, and the `unlike`
+                                        where there are 20
+              why, warnings             sentences: why it serves, and what cannot be concluded
+
+        A run of a version that had neither has no `label_sets` and no `unlikeness`.
+
     Raises:
         RunError: the run is damaged, has other tasks, or was fitted on the rows to judge.
         CohortError: no row of the split has a label.
@@ -90,12 +109,13 @@ def evaluate(
     truth = _read_oracle(oracle, store, rows.subjects) if oracle else {}
 
     bar = tqdm(served.names, f"scoring {split}", disable=not progress)
-    models = {}
+    said = {}
     for name in bar:
         bar.set_postfix_str(name)
-        models[name] = _score(served, name, rows.timelines)
+        said[name] = _score(served.uncalibrated(name), rows.timelines)
+    models = {name: served.calibrate(name, risks) for name, risks in said.items()}
     by_subset = {
-        subset_name(chosen): _score(served, None, rows.timelines, chosen)
+        subset_name(chosen): _score(served, rows.timelines, chosen)
         for chosen in tqdm(subsets(), "subsets of modalities", disable=not progress)
     }
     judged = []
@@ -130,6 +150,8 @@ def evaluate(
         entry["why"] = served.why(one.task)
         entry["warnings"] += _split_warnings(split)
         metrics["tasks"][one.task] = entry
+    if states_beside(run):
+        _add_beside(metrics, served, rows.timelines, labels, judged, said)
     metrics_file, report = judgement_files(run, split)
     write_json(metrics_file, metrics)
     commands = _commands(run, store, cohort, split, oracle)
@@ -204,13 +226,44 @@ def _check(run: Path, served: ServedRun, table: Cohort, split: str) -> None:
         )
 
 
-def _score(
+def _add_beside(
+    metrics: dict[str, Any],
     served: ServedRun,
-    name: str | None,
+    timelines: Timelines,
+    labels: np.ndarray,
+    judged: list[Judged],
+    said: Mapping[str, np.ndarray],
+) -> None:
+    """Add label sets and unlikeness to the metrics; `said` is each model's uncalibrated risks."""
+    drawn = {name: metrics[name] for name in ("bootstrap", "seed")}
+    unlikeness = served.unlikeness(timelines)
+    subjects = timelines.index["subject_id"].to_numpy()
+    metrics["unlikeness"] = judge_unlikeness(unlikeness, subjects, **drawn)
+    for i, one in enumerate(judged):
+        known = np.isfinite(labels[:, i])
+        raw = said[one.champion][known, i]
+        cuts = {level: served.sets.cut(one.task, one.champion, level) for level in LEVELS}
+        sets = {level: cut.sets(raw) for level, cut in cuts.items()}
+        entry = metrics["tasks"][one.task]
+        calibrated_on = served.sets.rows[one.task]
+        entry["label_sets"] = judge_sets(
+            sets, one.label, one.subjects, calibrated_on=calibrated_on, **drawn
+        )
+        entry["unlikeness"] = judge_unlike(
+            one.models[one.champion],
+            one.label,
+            one.subjects,
+            unlikeness.unlike()[known],
+            **drawn,
+        )
+        entry["warnings"] += warn_beside(entry["label_sets"], metrics["unlikeness"])
+
+
+def _score(
+    scorer: Scorer,
     timelines: Timelines,
     modalities: frozenset[Modality] = frozenset(Modality),
 ) -> np.ndarray:
-    scorer = served.scorer(name) if name else served
     chunks = [
         scorer.score(
             timelines.take(np.arange(start, min(start + _ROWS_AT_ONCE, len(timelines)))), modalities

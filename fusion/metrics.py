@@ -8,7 +8,7 @@ counted half; AUPRC is average precision; ECE uses ten bins of equal size, place
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 from fusion.prevalence import clip_risk
 
@@ -20,6 +20,7 @@ __all__ = [
     "interval",
     "measure",
     "paired",
+    "share",
 ]
 
 METRICS = ("auroc", "auprc", "logloss", "brier", "ece", "sensitivity", "specificity", "f1")
@@ -74,6 +75,22 @@ def paired(
         raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}")
     mine, theirs = (_all_metrics(r, label, resamples.weights, None)[metric] for r in (risk, other))
     return interval(mine - theirs)
+
+
+def share(
+    hit: Bool[np.ndarray, " b"],
+    resamples: Resamples,
+    *,
+    among: Bool[np.ndarray, " b"] | None = None,
+) -> dict[str, float | None]:
+    """Give the share of rows that are hit, of all or among some, with its interval.
+
+    None where there is nobody; the interval is None where that is so of one resample in ten.
+    """
+    counted = np.ones(len(hit)) if among is None else among.astype(np.float64)
+    hits, total = resamples.weights @ (counted * hit), resamples.weights @ counted
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return interval(hits / total)
 
 
 def calibration_line(

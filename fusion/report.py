@@ -15,6 +15,7 @@ from fusion.figures import (
     subsets_figure,
 )
 from fusion.judged import Judged
+from fusion.report_beside import describe_beside, sets_section, unlikeness_section
 from fusion.report_tables import (
     cell,
     missing_table,
@@ -87,7 +88,7 @@ def write_report(
         _flow(metrics["flow"]),
     ]
     parts += [_task(one, metrics["tasks"][one.task], metrics) for one in judged]
-    parts += [_reading(), _commands(commands), "</body></html>"]
+    parts += [unlikeness_section(metrics), _reading(), _commands(commands), "</body></html>"]
     path.write_text("\n".join(parts), "utf-8")
 
 
@@ -116,6 +117,7 @@ def describe_metrics(metrics: Mapping[str, Any]) -> str:
         additive = oracle.get("additive")
         if additive:
             lines.append(_line("  best additive score", ["", _brief(additive["auroc"])]))
+        lines += describe_beside(metrics, entry)
         lines += [f"! {words}" for words in entry["warnings"]]
     return "\n".join(lines)
 
@@ -194,6 +196,7 @@ def _task(judged: Judged, entry: Mapping[str, Any], metrics: Mapping[str, Any]) 
             _figures(judged, entry),
             "<h3>At stated thresholds</h3>",
             thresholds_table(entry),
+            sets_section(entry),
             "<h3>Subsets of modalities</h3>",
             _subsets(judged, entry),
             "<h3>What is missing</h3>",

@@ -7,7 +7,7 @@ from typing import Any
 from fusion.disclosure import FEWEST_SHOWN, UNDER, WHY_WITHHELD
 from fusion.thresholds import AT_THRESHOLDS
 
-__all__ = ["cell", "missing_table", "subgroups_table", "table", "thresholds_table"]
+__all__ = ["cell", "missing_table", "percent", "subgroups_table", "table", "thresholds_table"]
 
 _NOT_SHOWN = "–"
 _SPOKEN = {"ppv": "PPV", "npv": "NPV"}
@@ -19,7 +19,7 @@ def table(
     """Lay out cells that are HTML already; one row may be marked."""
     body = []
     for i, row in enumerate(rows):
-        cells = "".join(f"<td>{cell}</td>" for cell in row)
+        cells = "".join(f"<td>{one}</td>" for one in row)
         body.append(f"<tr class='champion'>{cells}</tr>" if i == marked else f"<tr>{cells}</tr>")
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
     above = f"<p class='caption'>{escape(caption)}</p>" if caption else ""
@@ -109,6 +109,15 @@ def subgroups_table(entry: Mapping[str, Any]) -> str:
         caption += f" {WHY_WITHHELD}"
     head = ("group", "rows", "positives", "AUROC", "log-loss", "mean risk", "came true")
     return table(caption, head, rows)
+
+
+def percent(found: Mapping[str, float | None]) -> str:
+    """Give a share with its interval below it, in per cent."""
+    if found["value"] is None:
+        return "n/a"
+    low, high = found["low"], found["high"]
+    interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
+    return f"{100 * found['value']:.1f} %<small>{interval}</small>"
 
 
 def _percent(share: float) -> str:

@@ -7,6 +7,8 @@
       models/NAME/…           a candidate's fitted parts: safetensors, JSON, boosting's text
       calibration.json        the calibrator of each model and task
       champion.json           {"tasks": {TASK: {"model": NAME, "why": words}}}
+      conformal.json          thresholds of the label sets, of each task, model, level and class
+      unlikeness/…            what tells rows that are unlike training's: JSON and safetensors
       manifest.json           SHA-256 of each of the files above: the fitted artefact
       held_out.parquet        the others of its cohort; outside the manifest: no part of the fit
       sources.json            where the store and the cohort lay; outside the manifest
@@ -38,7 +40,16 @@ __all__ = [
 LAYOUT = 2
 """Raised when what a run holds changes: old ones are fitted anew, and not served."""
 
-_FITTED = ("run.json", "splits.parquet", "calibration.json", "champion.json", "tasks", "models")
+_FITTED = (
+    "run.json",
+    "splits.parquet",
+    "calibration.json",
+    "champion.json",
+    "conformal.json",
+    "tasks",
+    "models",
+    "unlikeness",
+)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,18 +1,22 @@
 """Serve what was trained: calibrated scores from a sealed run directory."""
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
+from fusion.beside import read_familiar, read_sets
 from fusion.calibration import Calibrator
 from fusion.candidates import Candidate, Embedder, candidate_type
+from fusion.conformal import LabelSets
 from fusion.rows import drop_codes
 from fusion.run import LAYOUT, read_json, verify_run
 from fusion.scoring import ALL_MODALITIES, Scorer
 from fusion.train import frozen_encoders
+from fusion.unlikeness import Familiar, Unlikeness
 from ingest.conventions import Conventions, read_conventions
 from ingest.damage import damage_of_table
 from ingest.deidentify_choice import Deidentification, read_choice
@@ -133,12 +137,14 @@ class ServedRun:
 
     def scorer(self, name: str) -> Scorer:
         """Give any of the run's models, calibrated."""
-        model = self.fitted(name)
-        calibrators = [self.calibrator(task, name) for task in self.tasks]
-        return _Calibrated(model, calibrators, self.exclude_codes)
+        return _Calibrated(self.uncalibrated(name), self._calibrators(name))
+
+    def uncalibrated(self, name: str) -> Scorer:
+        """Give any of the run's models as it was fitted; its codes are left out, as always."""
+        return _Uncalibrated(self.fitted(name), self.exclude_codes)
 
     def fitted(self, name: str) -> Candidate:
-        """Give any of the run's models as it was fitted; what it is asked must be `seen` first."""
+        """Give any of the run's models itself; what it is asked must be `seen` first."""
         if name not in self.names:
             raise ValueError(f"model must be one of {', '.join(self.names)}; got {name!r}")
         if name not in self._models:
@@ -154,14 +160,66 @@ class ServedRun:
         """Take away what no model of the run sees."""
         return drop_codes(timelines, self.exclude_codes)
 
+    def calibrate(self, name: str, risks: Float64[np.ndarray, "b k"]) -> Float64[np.ndarray, "b k"]:
+        """Calibrate what `uncalibrated` said."""
+        return _calibrate(self._calibrators(name), risks)
 
-class _Calibrated:
-    def __init__(
-        self, model: Candidate, calibrators: list[Calibrator], exclude_codes: tuple[str, ...]
-    ):
+    @cached_property
+    def sets(self) -> LabelSets:
+        """Give the thresholds of the label sets, of each task, model and level.
+
+        Raises:
+            RunError: the run was trained by a version that had no label sets.
+        """
+        return read_sets(self.run)
+
+    def label_sets(self, timelines: Timelines, *, level: float = 0.9) -> Bool[np.ndarray, "b k 2"]:
+        """Say for each row and task which labels cannot be ruled out (`fusion.conformal`).
+
+        Column 0 says whether 0 is left, column 1 whether 1 is: of the positives, and of the
+        negatives, at least `level` keep their true label.
+
+        Args:
+            timelines: with all modalities that the rows have; the promise is not for subsets.
+            level: one of `fusion.conformal.LEVELS`.
+
+        Raises:
+            RunError: the run was trained by a version that had no label sets.
+            ValueError: another level.
+        """
+        cuts = [self.sets.cut(t, self.champion(t), level) for t in self.tasks]
+        sets = np.ones((len(timelines), len(self.tasks), 2), dtype=bool)
+        said = {
+            name: self.uncalibrated(name).score(timelines)
+            for name in sorted({self.champion(task) for task in self.tasks})
+        }
+        for i, task in enumerate(self.tasks):
+            sets[:, i] = cuts[i].sets(said[self.champion(task)][:, i])
+        return sets
+
+    def unlikeness(self, timelines: Timelines) -> Unlikeness:
+        """Say how unlike the rows of train each row is, and in which modality.
+
+        It asks no model, so it says the same whatever serves. Notes and images are read through
+        the encoders: with a cache, or within `encoders.cache.tokens_in_memory`, once with scoring.
+
+        Raises:
+            RunError: the run was trained by a version that did not measure it.
+        """
+        return self._familiar.compare(self.seen(timelines))
+
+    @cached_property
+    def _familiar(self) -> Familiar:
+        return read_familiar(self.run, self._encoders)
+
+    def _calibrators(self, name: str) -> list[Calibrator]:
+        return [self.calibrator(task, name) for task in self.tasks]
+
+
+class _Uncalibrated:
+    def __init__(self, model: Candidate, exclude_codes: tuple[str, ...]):
         self.tasks = model.tasks
         self._model = model
-        self._calibrators = calibrators
         self._exclude_codes = exclude_codes
 
     def score(
@@ -174,8 +232,23 @@ class _Calibrated:
                 f"{self._model.name} gives no number for {int((~np.isfinite(risks)).sum())} of "
                 f"{risks.size} risks: its weights do not fit the installed code; train again"
             )
-        columns = [fit.apply(risks[:, i]) for i, fit in enumerate(self._calibrators)]
-        return np.stack(columns, axis=1)
+        return risks
+
+
+class _Calibrated:
+    def __init__(self, scorer: Scorer, calibrators: list[Calibrator]):
+        self.tasks = scorer.tasks
+        self._scorer = scorer
+        self._calibrators = calibrators
+
+    def score(
+        self, timelines: Timelines, modalities: frozenset[Modality] = ALL_MODALITIES
+    ) -> Float64[np.ndarray, "b k"]:
+        return _calibrate(self._calibrators, self._scorer.score(timelines, modalities))
+
+
+def _calibrate(calibrators: list[Calibrator], risks: np.ndarray) -> np.ndarray:
+    return np.stack([fit.apply(risks[:, i]) for i, fit in enumerate(calibrators)], axis=1)
 
 
 def read_splits(run: Path) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
+from fusion.beside import remove_beside, states_beside, write_beside
 from fusion.candidates import Candidate, Embedder, Lesson, candidate_type
 from fusion.champion import FEWEST_TO_CHOOSE
 from fusion.fitting import (
@@ -117,13 +118,12 @@ def train(
         return read_json(run / "champion.json")
 
     _clear(run, names)
-    if config["folds"]:
-        everything = _together([read["train"], read["calibration"]])
-    else:
-        everything = read["train"]
+    learnt = [read["train"], read["calibration"]]
+    everything = _together(learnt) if config["folds"] else read["train"]
     models = _fit(run, names, config, everything, read["tuning"], encoders, progress)
-    settled = _settle(names, config, read, models, encoders, progress)
-    _write(run, cohort, table, config, fingerprint, everything, settled)
+    scored = _score(names, config, read, models, encoders, progress)
+    _write(run, cohort, table, config, fingerprint, everything, _settle(config, scored))
+    _write_beside(run, config, read, scored["calibration"], encoders)
     seal_run(run)
     _write_sources(run, store, cohort, table)
     return read_json(run / "champion.json")
@@ -235,19 +235,15 @@ def _done(mark: str, folder: Path) -> dict[str, Any]:
     return {"fingerprint": mark, "sha256": digest_files(folder, files)}
 
 
-def _settle(
+def _score(
     names: Sequence[str],
     config: dict[str, Any],
     read: dict[str, Rows],
     models: dict[str, Candidate],
     encoders: Embedder,
     progress: bool,
-) -> Settlement:
-    arguments = {
-        "tasks": tuple(config["tasks"]),
-        "forced": config["champion"],
-        "method": config["calibration"],
-    }
+) -> dict[str, Scored]:
+    """Score calibration and tuning rows; where scores are cross-fitted, all as `calibration`."""
     if config["folds"]:
         rows = _together(list(read.values()))
         said = score_across_folds(
@@ -259,15 +255,33 @@ def _settle(
             seed=config["seed"],
             progress=progress,
         )
-        scored = Scored(risks=said, labels=rows.labels, subjects=rows.subjects)
-        return settle(calibration=scored, tuning=None, **arguments)
+        return {"calibration": Scored(risks=said, labels=rows.labels, subjects=rows.subjects)}
     scored = {}
     for split in ("calibration", "tuning"):
         rows, said = read[split], {}
         for name in tqdm(names, f"scoring {split}", disable=not progress, leave=False):
             said[name] = models[name].score(rows.timelines)
         scored[split] = Scored(risks=said, labels=rows.labels, subjects=rows.subjects)
-    return settle(**scored, **arguments)
+    return scored
+
+
+def _settle(config: dict[str, Any], scored: dict[str, Scored]) -> Settlement:
+    return settle(
+        tasks=tuple(config["tasks"]),
+        calibration=scored["calibration"],
+        tuning=scored.get("tuning"),
+        forced=config["champion"],
+        method=config["calibration"],
+    )
+
+
+def _write_beside(
+    run: Path, config: dict[str, Any], read: dict[str, Rows], scored: Scored, encoders: Embedder
+) -> None:
+    parts = [_together(list(read.values()))] if config["folds"] else list(read.values())
+    train, *unseen = (part.timelines for part in parts)
+    more = {name: config[name] for name in ("tasks", "seed", "folds")}
+    write_beside(run, scored, train, unseen, encoders=encoders, **more)
 
 
 def _together(parts: list[Rows]) -> Rows:
@@ -352,7 +366,7 @@ def _is_done(run: Path, fingerprint: str) -> bool:
         return False
     try:
         verify_run(run)
-        return read_json(run / "run.json").get("fingerprint") == fingerprint
+        return states_beside(run) and read_json(run / "run.json").get("fingerprint") == fingerprint
     except MedweaveError:
         return False
 
@@ -364,6 +378,7 @@ def _clear(run: Path, names: Sequence[str]) -> None:
     for stale in [*run.glob("metrics*.json"), *run.glob("report*.html"), run / "MODEL_CARD.md"]:
         stale.unlink(missing_ok=True)
     shutil.rmtree(run / "tasks", ignore_errors=True)
+    remove_beside(run)
     for folder in (run / "models").glob("*"):
         if folder.name not in names:
             shutil.rmtree(folder)

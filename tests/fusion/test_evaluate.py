@@ -8,11 +8,13 @@ import pytest
 
 from fusion.evaluate import evaluate
 from fusion.metrics import METRICS
-from fusion.run import read_json, verify_run
+from fusion.run import read_json, seal_run, verify_run
 from fusion.scoring import subset_name, subsets
+from fusion.served import ServedRun
 from fusion.train import train
 from ingest.errors import InputError, RunError, UsageError
 from ingest.labels import read_cohort
+from ingest.store import RecordStore
 from tests.fusion.clinic import (
     HashedEncoders,
     clinic_events,
@@ -182,3 +184,70 @@ def test_with_few_positives_it_says_what_cannot_be_concluded(tmp_path: Path) -> 
     assert ill["positives"] < 20
     assert f"Only {ill['positives']} positives" in ill["warnings"][0]
     assert "cannot be concluded" in ill["warnings"][0]
+
+
+def test_coverage_of_the_label_sets_is_counted_by_class(clinic: Path, metrics: dict) -> None:
+    served, cohort = ServedRun(clinic / "run", encoders=HashedEncoders()), clinic / "cohort"
+    table = read_cohort(cohort)
+    rows = table.rows("held_out")
+    index = table.index.iloc[rows].reset_index(drop=True)
+    timelines, label = RecordStore(clinic / "store").timelines(index), table.labels[rows, 0]
+    found = metrics["tasks"]["ill"]["label_sets"]
+    assert set(found) == {"0.8", "0.9", "0.95"}
+    for level, told in found.items():
+        sets = served.label_sets(timelines, level=float(level))[:, 0]
+        kept = np.where(label == 1, sets[:, 1], sets[:, 0])
+        assert told["coverage"]["value"] == pytest.approx(kept.mean())
+        assert told["coverage_positive"]["value"] == pytest.approx(kept[label == 1].mean())
+        assert told["coverage_negative"]["value"] == pytest.approx(kept[label == 0].mean())
+        size = sets.sum(axis=1)
+        shares = [told[name]["value"] for name in ("empty", "single", "both")]
+        assert shares == pytest.approx([(size == n).mean() for n in (0, 1, 2)])
+        assert told["coverage"]["low"] <= kept.mean() <= told["coverage"]["high"]
+    assert found["0.8"]["single"]["value"] > 0.3
+
+
+def test_without_the_unlike_the_champion_is_measured_on_the_others(
+    clinic: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "c"
+    shutil.copytree(clinic, place)
+    events = pq.read_table(place / "store" / "data" / "0.parquet").to_pandas()
+    table = read_cohort(place / "cohort")
+    spoilt = table.index["subject_id"].iloc[table.rows("held_out")[:30]]
+    mine = events["subject_id"].isin(spoilt) & events["time"].notna()
+    events.loc[mine & events["numeric_value"].notna(), "numeric_value"] *= 0.1333
+    events.loc[mine & events["code"].str.startswith("SNOMED"), "code"] = "LOCAL//1"
+    write_store(place / "store", events)
+    found = judge(place, store=place / "store", cohort=place / "cohort")
+    told = found["unlikeness"]
+    # 126 reference rows cannot single out a row of three modalities at 0.01; of one they can.
+    assert told["alpha"] == 0.01
+    assert told["could_be"] < told["rows"] == len(table.rows("held_out"))
+    effect = found["tasks"]["ill"]["unlikeness"]
+    assert effect["everyone"]["n"] == told["rows"]
+    assert effect["unlike"]["n"] + effect["without_unlike"]["n"] == told["rows"]
+    assert effect["unlike"]["n"] == told["unlike"]
+    assert "metrics" not in effect["unlike"]
+    everyone = found["tasks"]["ill"]["models"][found["tasks"]["ill"]["champion"]]
+    assert effect["everyone"]["metrics"]["auroc"] == everyone["auroc"]
+    page = (place / "run" / "report.html").read_text("utf-8")
+    assert "Unlike the training data" in page
+    assert "could not have been called unlike" in page
+    assert "Label sets" in page
+
+
+def test_an_older_run_is_judged_without_what_it_does_not_state(
+    clinic: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "c"
+    shutil.copytree(clinic, place)
+    (place / "run" / "conformal.json").unlink()
+    shutil.rmtree(place / "run" / "unlikeness")
+    seal_run(place / "run")
+    found = judge(place, store=place / "store", cohort=place / "cohort")
+    assert "unlikeness" not in found
+    assert not {"label_sets", "unlikeness"} & set(found["tasks"]["ill"])
+    page = (place / "run" / "report.html").read_text("utf-8")
+    assert "Label sets" not in page
+    assert "Unlike the training data" not in page

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from fusion.metrics import METRICS, calibration_line, draw_resamples, measure, paired
+from fusion.metrics import METRICS, calibration_line, draw_resamples, measure, paired, share
 
 
 def drawn(n: int, seed: int, levels: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -131,3 +131,17 @@ def test_a_thousand_resamples_of_nine_models_take_seconds() -> None:
     for _ in range(3):
         measure(risk, label, resamples, threshold=0.4)
     assert time.process_time() - start < 6
+
+
+def test_a_share_is_counted_among_those_asked_for_with_whole_patients_drawn() -> None:
+    rng = np.random.default_rng(0)
+    hit, among = rng.random(400) < 0.3, rng.random(400) < 0.5
+    subjects = np.repeat(np.arange(200), 2)
+    resamples = draw_resamples(subjects, resamples=500, seed=0)
+    found = share(hit, resamples, among=among)
+    assert found["value"] == pytest.approx(hit[among].mean())
+    drawn = [np.average(hit[among], weights=w[among]) for w in resamples.weights[1:]]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
+    nobody = share(hit, resamples, among=np.zeros(400, bool))
+    assert nobody == {"value": None, "low": None, "high": None}
