@@ -1,13 +1,14 @@
-"""What a run states beside a risk: which labels are left, and who is unlike its training.
+"""What a run states beside a risk: its interval, which labels are left, who is unlike its training.
 
-Both are fitted after the models, on what training has read anyway, and change no model. A run of a
-version that had neither still scores.
+All are fitted after the models, on what training has read anyway, and change no model. A run of a
+version that had none of them still scores.
 """
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from fusion.bands import Band, fit_bands
 from fusion.candidates import Embedder
 from fusion.conformal import LabelSets, fit_label_sets
 from fusion.fitting import Scored
@@ -16,9 +17,16 @@ from fusion.unlikeness import Familiar, fit_familiar
 from ingest.errors import RunError
 from ingest.timeline import Timelines
 
-__all__ = ["read_familiar", "read_sets", "remove_beside", "states_beside", "write_beside"]
+__all__ = [
+    "read_bands",
+    "read_familiar",
+    "read_sets",
+    "remove_beside",
+    "states_beside",
+    "write_beside",
+]
 
-_SETS, _FAMILIAR = "conformal.json", "unlikeness"
+_SETS, _BANDS, _FAMILIAR = "conformal.json", "intervals.json", "unlikeness"
 _AGAIN = "train again (the same command; its models are not fitted anew)"
 
 
@@ -32,8 +40,9 @@ def write_beside(
     encoders: Embedder,
     seed: int,
     folds: int | None,
+    calibration: str,
 ) -> None:
-    """Fit both and write them into a run that is not sealed yet.
+    """Fit them and write them into a run that is not sealed yet.
 
     Args:
         run: the run directory.
@@ -44,21 +53,32 @@ def write_beside(
         encoders: the frozen encoders.
         seed: of the samples and the folds.
         folds: in how many scores were cross-fitted, if they were.
+        calibration: how the models were calibrated.
     """
     sets = fit_label_sets(scored.risks, scored.labels, tasks=tasks, cross_fitted=bool(folds))
     write_json(run / _SETS, sets.to_json())
+    bands = fit_bands(
+        scored.risks, scored.labels, scored.subjects, tasks=tasks, method=calibration, seed=seed
+    )
+    stated = {
+        task: {name: band.to_json() for name, band in by_name.items()}
+        for task, by_name in bands.items()
+    }
+    write_json(run / _BANDS, stated)
     familiar = fit_familiar(train, unseen, encoders, seed=seed, folds=folds)
     familiar.save(run / _FAMILIAR)
 
 
 def states_beside(run: Path) -> bool:
-    """Say whether a run states both; one of an earlier version states neither."""
-    return (run / _SETS).is_file() and (run / _FAMILIAR).is_dir()
+    """Say whether a run states them all; one of an earlier version does not."""
+    files = (run / _SETS, run / _BANDS)
+    return all(file.is_file() for file in files) and (run / _FAMILIAR).is_dir()
 
 
 def remove_beside(run: Path) -> None:
     """Remove what an earlier training stated."""
-    (run / _SETS).unlink(missing_ok=True)
+    for name in (_SETS, _BANDS):
+        (run / name).unlink(missing_ok=True)
     shutil.rmtree(run / _FAMILIAR, ignore_errors=True)
 
 
@@ -74,6 +94,22 @@ def read_sets(run: Path) -> LabelSets:
             f"labels are ruled out; {_AGAIN}"
         )
     return LabelSets.from_json(read_json(run / _SETS))
+
+
+def read_bands(run: Path) -> dict[str, dict[str, Band]]:
+    """Read the interval of each task's and model's risks.
+
+    Raises:
+        RunError: the run was trained by a version that stated none.
+    """
+    if not (run / _BANDS).is_file():
+        raise RunError(
+            f"{run} was trained before risks had intervals: it scores, but states none; {_AGAIN}"
+        )
+    return {
+        task: {name: Band.from_json(found) for name, found in by_name.items()}
+        for task, by_name in read_json(run / _BANDS).items()
+    }
 
 
 def read_familiar(run: Path, encoders: Embedder) -> Familiar:

@@ -8,11 +8,13 @@
       calibration.json        the calibrator of each model and task
       champion.json           {"tasks": {TASK: {"model": NAME, "why": words}}}
       conformal.json          thresholds of the label sets, of each task, model, level and class
+      intervals.json          the interval of each risk, of each task and model
       unlikeness/…            what tells rows that are unlike training's: JSON and safetensors
       manifest.json           SHA-256 of each of the files above: the fitted artefact
       held_out.parquet        the others of its cohort; outside the manifest: no part of the fit
       sources.json            where the store and the cohort lay; outside the manifest
       metrics.json, report.html             what `evaluate` says of held_out; outside the manifest
+      MODEL_CARD.md                         the same figures as a card; outside the manifest
       metrics.SPLIT.json, report.SPLIT.html    the same of another split
 
 Nothing here is unpickled, ever: what is served is data, not code.
@@ -46,6 +48,7 @@ _FITTED = (
     "calibration.json",
     "champion.json",
     "conformal.json",
+    "intervals.json",
     "tasks",
     "models",
     "unlikeness",

@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Bool, Float64
 
-from fusion.beside import read_familiar, read_sets
+from fusion.bands import Band
+from fusion.beside import read_bands, read_familiar, read_sets, states_beside
 from fusion.calibration import Calibrator
 from fusion.candidates import Candidate, Embedder, candidate_type
 from fusion.conformal import LabelSets
@@ -172,6 +173,31 @@ class ServedRun:
             RunError: the run was trained by a version that had no label sets.
         """
         return read_sets(self.run)
+
+    @property
+    def states_beside(self) -> bool:
+        """Say whether the run states intervals, label sets and unlikeness."""
+        return states_beside(self.run)
+
+    def intervals(self, timelines: Timelines) -> Float64[np.ndarray, "b k 2"]:
+        """Give the ends of each risk's 95 % interval (`fusion.bands`); NaN where none is stated.
+
+        Raises:
+            RunError: the run was trained by a version that stated none.
+        """
+        found = np.empty((len(timelines), len(self.tasks), 2))
+        for name in sorted({self.champion(task) for task in self.tasks}):
+            raw = self.uncalibrated(name).score(timelines)
+            risks = self.calibrate(name, raw)
+            for i, task in enumerate(self.tasks):
+                if self.champion(task) == name:
+                    band = self._bands[task][name]
+                    found[:, i] = band.interval(raw[:, i], risks[:, i])
+        return found
+
+    @cached_property
+    def _bands(self) -> dict[str, dict[str, Band]]:
+        return read_bands(self.run)
 
     def label_sets(self, timelines: Timelines, *, level: float = 0.9) -> Bool[np.ndarray, "b k 2"]:
         """Say for each row and task which labels cannot be ruled out (`fusion.conformal`).

@@ -53,7 +53,9 @@ td:first-child { min-width:12em; }
 .note sup { color:var(--soft); font-size:10.5px; padding:0 3px; }
 .films { display:flex; flex-wrap:wrap; gap:14px; } figure { margin:0; max-width:100%; }
 .films img { max-width:100%; height:auto; display:block; } figcaption { font-size:13px; }
-.key { display:inline-block; padding:0 6px; border-radius:3px; }
+.key { display:inline-block; padding:0 6px; border-radius:3px; color:var(--ink); }
+@media (max-width:560px) { th, td { padding-right:8px; } td:first-child { min-width:7em; }
+  .bar { width:56px; } }
 """
 
 

@@ -30,6 +30,7 @@ def add_explain(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--what-if",
         nargs="+",
+        action="extend",
         default=[],
         metavar="CHANGE",
         help="CODE=VALUE, +CODE, or -CODE (with the option's = where it begins with -: "

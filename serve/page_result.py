@@ -92,6 +92,10 @@ def _patient(prediction: Prediction, language: Language) -> str:
         )
         if n
     )
+    if prediction.unlike is not None:
+        kind = say(language, f"modality_{prediction.unlike}")
+        words = say(language, "remark_unlike", kind=kind)
+        remarks = f'<p class="mw-remark mw-unlike">{esc(words)}</p>{remarks}'
     stop = "." if language == "en" else "。"
     until = say(language, "known_until")
     return (

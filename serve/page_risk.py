@@ -38,8 +38,10 @@ def risk_card(risk: TaskRisk, language: Language) -> str:
   </div>
   <div class="mw-risk-number">
     <div class="mw-big" data-risk="{risk.risk:.6f}">{esc(percent(risk.risk))}</div>
+    {_interval(risk, language)}
     <div class="mw-soft">{esc(_times_base(risk, language))}</div>
     {_bar(risk, top, language)}
+    {_label_set(risk, language)}
   </div>
   <div class="mw-parts">
     <h3>{esc(say(language, "contributions"))}</h3>
@@ -69,6 +71,22 @@ def scale_top(*risks: float) -> float:
     (0.02, 0.25, 1.0)
     """
     return next((top for top in _TOPS if max(risks) <= 0.9 * top), 1.0)
+
+
+def _interval(risk: TaskRisk, language: Language) -> str:
+    if risk.interval is None:
+        return ""
+    low, high = map(percent, risk.interval)
+    return (
+        f'<div class="mw-range" title="{esc(say(language, "risk_interval_hint"))}">'
+        f"{esc(say(language, 'risk_interval', low=low, high=high))}</div>"
+    )
+
+
+def _label_set(risk: TaskRisk, language: Language) -> str:
+    if risk.label_set is None:
+        return ""
+    return f'<p class="mw-soft mw-small">{esc(say(language, f"set_{risk.label_set}"))}</p>'
 
 
 def _times_base(risk: TaskRisk, language: Language) -> str:

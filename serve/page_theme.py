@@ -170,6 +170,7 @@ body.dark { color-scheme: dark; background: #0e1420 !important; }
 .mw-risk { display: grid; gap: 18px 36px; grid-template-columns: minmax(220px, 5fr) 7fr; }
 .mw-risk-head, .mw-model { grid-column: 1 / -1; }
 .mw-risk-head { display: flex; flex-direction: column; gap: 6px; max-width: 80ch; }
+.mw-range { font-size: 15px; margin: 2px 0 4px; font-variant-numeric: tabular-nums; }
 .mw-big { font-size: 52px; line-height: 1.05; font-weight: 600; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; margin-bottom: 6px; }
 .mw-bar { position: relative; height: 12px; border-radius: 3px; background: var(--mw-track);

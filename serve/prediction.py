@@ -74,6 +74,13 @@ class TaskRisk:
     risk: float
     """Calibrated probability."""
 
+    interval: tuple[float, float] | None
+    """Where the rate lies among those to whom the model gives this risk, at 95 %; None where the
+    run states none."""
+
+    label_set: str | None
+    """Which labels cannot be ruled out, at 90 %: a name of `fusion.conformal.SET_NAMES`."""
+
     nothing_known: float
     """What the model says of a subject of whom nothing is known: where contributions start."""
 
@@ -113,6 +120,9 @@ class Prediction:
 
     missing: tuple[Modality, ...]
     """Modalities of which the subject has nothing at this time."""
+
+    unlike: Modality | None
+    """The modality in which the record is unlike all that the model was trained on, if it is."""
 
     timeline: Timelines
     """The one row that was scored."""

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,28 +16,27 @@ from tqdm import tqdm
 
 from encoders.cache import tokens_in_memory
 from fusion.explain import WordReader
-from fusion.run import read_json
 from fusion.served import ServedRun, read_splits
 from fusion.shapley import OnRiskScale, Remembered, shapley
 from fusion.train import token_cache
 from fusion.what_if import Edit
 from ingest.cohort import prediction_times
 from ingest.damage import naming_damage
-from ingest.errors import InputError, RunError, StoreError
+from ingest.errors import InputError, StoreError
 from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
-from ingest.task import read_task
 from ingest.timeline import Timelines
+from serve.beside import Beside, state_beside
 from serve.explained import Explained, explain_timeline
 from serve.pictures import read_pictures
 from serve.prediction import (
     DAYS_A_YEAR,
     Contribution,
     Prediction,
-    TaskInfo,
     TaskRisk,
 )
 from serve.ready import ReadyChild
+from serve.task_info import describe_task
 from serve.upload import Uploaded, UploadError, UploadLimits, child_caps, uploaded_store
 
 __all__ = ["Predictor"]
@@ -65,7 +63,7 @@ class Predictor:
         self.store = store
         # Tokens are kept where training keeps them: beside the store, since they are made of it.
         self.served = ServedRun(run, cache=token_cache(store) if store is not None else None)
-        self.tasks = tuple(self._task(name) for name in self.served.tasks)
+        self.tasks = tuple(describe_task(self.served, name) for name in self.served.tasks)
         with naming_damage(store=store):
             self._records = RecordStore(store) if store is not None else None
             self._descriptions = _descriptions(self._records) if self._records else {}
@@ -247,14 +245,16 @@ class Predictor:
         here = moments.loc[moments["prediction_time"] == time, "tasks"]
         asked = set(",".join(here).split(","))
         scorer = Remembered(self.served, timeline)
+        beside = state_beside(self.served, timeline)
         return Prediction(
             subject_id=None if uploaded else subject_id,
             prediction_time=time,
             risks=tuple(
-                self._task_risk(scorer, timeline, number, task.name in asked)
+                self._task_risk(scorer, timeline, number, task.name in asked, beside)
                 for number, task in enumerate(self.tasks)
             ),
             missing=tuple(m for m in Modality if not timeline.has(m)[0]),
+            unlike=beside.unlike,
             timeline=timeline,
             pictures=read_pictures(timeline, records),
             descriptions=descriptions,
@@ -274,7 +274,12 @@ class Predictor:
         return timeline
 
     def _task_risk(
-        self, scorer: "Remembered", timeline: Timelines, number: int, asked: bool
+        self,
+        scorer: Remembered,
+        timeline: Timelines,
+        number: int,
+        asked: bool,
+        beside: Beside,
     ) -> TaskRisk:
         log_odds = shapley(scorer, timeline, number).values[0]
         risk = shapley(OnRiskScale(scorer), timeline, number).values[0]
@@ -282,6 +287,8 @@ class Predictor:
         return TaskRisk(
             task=self.tasks[number],
             risk=float(scorer.score(timeline)[0, number]),
+            interval=beside.intervals[number],
+            label_set=beside.label_sets[number],
             nothing_known=float(scorer.score(timeline, frozenset())[0, number]),
             contributions=tuple(
                 Contribution(
@@ -332,40 +339,6 @@ class Predictor:
 
     def _task_file(self, name: str) -> Path:
         return self.run / "tasks" / f"{name}.yaml"
-
-    def _task(self, name: str) -> TaskInfo:
-        task = read_task(self._task_file(name))
-        length = task.label_length
-        champion = self.served.champion(name)
-        return TaskInfo(
-            name=name,
-            title=task.settings.title or name.replace("_", " "),
-            description=" ".join(task.settings.description.split()),
-            horizon_days=task.settings.horizon_days or (length.days if length else None),
-            concurrent=task.settings.concurrent,
-            base_rate=float(self.served.prevalence[name]),
-            champion=champion,
-            why=self.served.why(name),
-            evaluation=_evaluation(self.run, name, champion),
-        )
-
-
-def _evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None:
-    file = run / "metrics.json"
-    if not file.is_file():
-        return None
-    metrics = read_json(file, "split", "tasks")
-    try:
-        found = metrics["tasks"].get(task)
-        if metrics["split"] != "held_out" or not found or champion not in found["models"]:
-            return None
-        return {
-            "n": found["n"],
-            "positives": found["positives"],
-            "metrics": found["models"][champion],
-        }
-    except (AttributeError, KeyError, TypeError):
-        raise RunError(f"{file} is not what `medweave evaluate` writes; evaluate again") from None
 
 
 def _descriptions(records: RecordStore) -> dict[str, str]:

@@ -99,6 +99,28 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "This is about the prediction time itself: a status, not a forecast.",
         "这是预测时间当时的状态，并非预后。",
     ),
+    "risk_interval": ("95% interval {low} to {high}", "95% 区间 {low} 至 {high}"),
+    "risk_interval_hint": (
+        "Where the rate lies among patients to whom the model gives this risk. Single patients "
+        "differ more.",
+        "模型给出此风险的患者中，实际发生率所在的范围。个体间的差异更大。",
+    ),
+    "set_either": (
+        "At 90%, neither outcome can be ruled out.",
+        "在 90% 水平上，两种结局均不能排除。",
+    ),
+    "set_positive": (
+        "At 90%, only the outcome's occurring is left.",
+        "在 90% 水平上，仅剩“发生”这一结局。",
+    ),
+    "set_negative": (
+        "At 90%, only the outcome's not occurring is left.",
+        "在 90% 水平上，仅剩“不发生”这一结局。",
+    ),
+    "set_neither": (
+        "At 90%, such a risk is unusual with either outcome.",
+        "在 90% 水平上，此风险值在两种结局中均属少见。",
+    ),
     "not_asked": (
         "This record does not reach the moment that the task asks about, so the risk is given at "
         "the time shown. The model was not judged at such times.",
@@ -227,6 +249,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "disposition_DIED": ("died", "死亡"),
     "disposition_HOME": ("home", "回家"),
     # remarks and errors: all that a failure may say
+    "remark_unlike": (
+        "This record is unlike those that the model was trained on ({kind}): at most one in a "
+        "hundred of such would be so by chance. Its risks may be wrong by any amount.",
+        "该病历与模型训练所用的病历不同（{kind}）：同类病历中至多百分之一会偶然如此。其风险值可能有任意程度的偏差。",
+    ),
     "remark_image_unused": (
         "{n} of the images joined no patient or could not be read, and were left out.",
         "{n} 幅影像无法与患者对应或无法读取，未被使用。",

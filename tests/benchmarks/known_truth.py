@@ -38,6 +38,8 @@ _TASK = Path(__file__).parents[2] / "ingest" / "tasks" / "heart_failure_1y.yaml"
 _UNLABELLED = 1.12  # some patients are lost to follow-up or had heart failure before
 _ROWS_AT_ONCE = 1000
 _RESAMPLES = 1000
+_NEAREST = 500
+_EVERYTHING = "events+notes+images"
 
 
 class Hospital:
@@ -136,6 +138,7 @@ def run_cell(
         line = calibration_line(risk, label)
         return {name: found[name] for name in ("auroc", "logloss", "ece")} | line
 
+    told_of_all = models[champion["model"]]
     nothing = served.score(rows.timelines.take(np.array([0])), frozenset())[0, 0]
     return {
         "code": code,
@@ -152,6 +155,7 @@ def run_cell(
             name: paired("auroc", truth[name], risk, label, resamples)
             for name, risk in by_subset.items()
         },
+        "interval": _coverage(_intervals(served, rows), told_of_all, truth[_EVERYTHING]),
         "attention_over_stacked": paired(
             "auroc", models["attention"], models["stacked"], label, resamples
         ),
@@ -177,6 +181,39 @@ def _score(
     parts = [np.arange(s, min(s + _ROWS_AT_ONCE, len(rows))) for s in starts]
     said = [scorer.score(rows.timelines.take(part), modalities)[:, 0] for part in parts]
     return np.concatenate(said).astype(np.float64)
+
+
+def _intervals(served: ServedRun, rows: Rows) -> np.ndarray:
+    """Give each row's interval, [n 2]."""
+    starts = range(0, len(rows), _ROWS_AT_ONCE)
+    parts = [np.arange(s, min(s + _ROWS_AT_ONCE, len(rows))) for s in starts]
+    return np.concatenate([served.intervals(rows.timelines.take(part))[:, 0] for part in parts])
+
+
+def _coverage(ends: np.ndarray, risk: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Say how often the true rate of those with such a risk, and the true risk, lie within."""
+    rate = _smoothed(risk, truth)
+    low, high = ends.T
+    return {
+        "rate": float(((low <= rate) & (rate <= high)).mean()),
+        "risk": float(((low <= truth) & (truth <= high)).mean()),
+        "width": float((high - low).mean()),
+    }
+
+
+def _smoothed(risk: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Give the mean true risk of those with a like risk: a line through the nearest rows."""
+    order = np.argsort(risk, kind="stable")
+    x, y, n = risk[order], truth[order], len(risk)
+    window = min(_NEAREST, n)
+    found = np.empty(n)
+    for place in range(n):
+        start = min(max(place - window // 2, 0), n - window)
+        near = slice(start, start + window)
+        away = x[near] - x[near].mean()
+        slope = away @ y[near] / max(float(away @ away), 1e-12)
+        found[order[place]] = y[near].mean() + slope * (x[place] - x[near].mean())
+    return found
 
 
 def _shares(scorer: Scorer, timelines: Timelines) -> dict[str, float]:

@@ -15,13 +15,14 @@ from encoders.frozen import FrozenEncoders
 from fusion.candidates import CANDIDATES
 from fusion.run import verify_run
 from fusion.train import token_cache
-from ingest.errors import DEFECT, InputError, LimitError
+from ingest.errors import DEFECT, InputError, LimitError, UsageError
+from ingest.store import RecordStore
 from serve.cli import main
 from tests.hospital import ROOT, Hospital, medweave
 
 COMMANDS = (
     *("simulate", "check", "ingest", "store", "cohort", "train"),
-    *("evaluate", "predict", "serve", "demo"),
+    *("evaluate", "predict", "explain", "export", "serve", "demo"),
 )
 
 
@@ -230,3 +231,44 @@ def test_judging_another_split_leaves_what_the_page_shows(
     assert done.stderr == ""
     assert (run / "metrics.json").read_bytes() == shown
     assert json.loads((run / "metrics.tuning.json").read_text())["split"] == "tuning"
+
+
+def test_explain_says_what_added_to_a_risk_and_marks_the_words_on_its_page(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    risks = pd.read_parquet(hospital.place / "risks.parquet")
+    row = risks.iloc[0]
+    subject = str(row["subject_id"])
+    words = ["explain", hospital.run, "--store", hospital.store, "--subject", subject]
+    page = tmp_path / "why.html"
+    change = "--what-if=LOINC//2160-0=2.5"
+    printed = medweave(*words, change, "--what-if=+SNOMED//38341003", "--page", page).stdout
+    assert f"heart_failure_1y: {100 * row['risk']:.1f} %" in printed
+    assert "with LOINC//2160-0=2.5: " in printed
+    assert "with +SNOMED//38341003: " in printed
+    told = json.loads(medweave(*words, "--model", "attention", "--json").stdout)[0]
+    added = sum(part["log_odds"] for part in told["modalities"].values())
+    logit = told["base_log_odds"] + added
+    assert told["risk"] == pytest.approx(1 / (1 + 2.718281828**-logit), abs=1e-5)
+    html = page.read_text("utf-8")
+    assert "Not for clinical use" in html
+    assert "http" not in html.replace("http-equiv", "")
+    notes = RecordStore(hospital.store).timeline(int(subject)).df()["text_value"].dropna()
+    for line in "\n".join(notes).splitlines():
+        assert not line.strip() or line not in printed
+
+
+def test_explain_refuses_in_one_sentence_what_is_not_there(hospital: Hospital) -> None:
+    subject = str(pd.read_parquet(hospital.place / "risks.parquet")["subject_id"].iloc[0])
+    words = ["explain", hospital.run, "--store", hospital.store, "--subject"]
+    for arguments, told in (
+        ([subject, "--model", "oracle"], "--model must be one of prevalence"),
+        ([subject, "--task", "gout"], "--task must be one of heart_failure_1y"),
+        ([subject, "--what-if", "LOINC//1"], "a change must be CODE=VALUE"),
+        ([subject, "--what-if=-SNOMED//0"], "SNOMED//0 is not in the record"),
+    ):
+        refused = medweave(*words, *arguments, code=UsageError.exit_code)
+        assert told in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    refused = medweave(*words, "12", code=InputError.exit_code)
+    assert "no task asks about subject 12" in refused.stderr

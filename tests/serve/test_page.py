@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
+from fusion.conformal import SET_NAMES
 from ingest.schema import Modality
 from serve.page_codes import name_of
 from serve.page_result import Trouble, render
@@ -144,6 +145,32 @@ def test_a_time_that_the_task_does_not_ask_at_is_told(
     early = predictor.predict(clinic.with_all, prediction.prediction_time - pd.Timedelta(days=100))
     assert say("en", "not_asked")[:40] in render(early, "en")
     assert say("en", "not_asked")[:40] not in render(prediction, "en")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("label_set", SET_NAMES)
+def test_the_card_states_the_interval_and_the_label_set(
+    prediction: Prediction, language: Language, label_set: str
+) -> None:
+    risk = dataclasses.replace(prediction.risks[0], interval=(0.1234, 0.25), label_set=label_set)
+    html = risk_card(risk, language)
+    assert text_of(html, ".mw-range") == say(language, "risk_interval", low="12.3%", high="25.0%")
+    assert say(language, f"set_{label_set}") in HTMLParser(html).text()
+    silent = risk_card(dataclasses.replace(risk, interval=None, label_set=None), language)
+    assert not HTMLParser(silent).css(".mw-range")
+    assert say(language, f"set_{label_set}") not in HTMLParser(silent).text()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_record_unlike_the_training_data_is_told(
+    prediction: Prediction, language: Language
+) -> None:
+    html = render(dataclasses.replace(prediction, unlike=Modality.IMAGES), language)
+    kind = say(language, "modality_images")
+    assert text_of(html, ".mw-unlike") == say(language, "remark_unlike", kind=kind)
+    assert not HTMLParser(render(dataclasses.replace(prediction, unlike=None), language)).css(
+        ".mw-unlike"
+    )
 
 
 def test_an_evaluated_model_shows_its_figures_with_intervals(prediction: Prediction) -> None:

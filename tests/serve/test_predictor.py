@@ -15,6 +15,7 @@ from encoders.frozen import FrozenEncoders
 from fusion.scoring import ALL_MODALITIES
 from fusion.served import read_splits
 from fusion.train import token_cache
+from fusion.what_if import Edit
 from ingest.errors import InputError, StoreError
 from ingest.schema import Modality
 from ingest.store import RecordStore
@@ -63,6 +64,41 @@ def test_the_risk_is_what_the_run_scores_alone_and_in_the_table(
     in_table = table.loc[table["subject_id"] == clinic.with_all, "risk"]
     assert prediction.risks[0].risk == pytest.approx(float(together[0]), abs=1e-6)
     assert prediction.risks[0].risk == pytest.approx(float(in_table.iloc[0]), abs=1e-6)
+
+
+def test_what_stands_beside_a_risk_is_what_the_run_states(
+    predictor: Predictor, clinic: Clinic
+) -> None:
+    prediction = predictor.predict(clinic.with_all)
+    (risk,) = prediction.risks
+    timeline, served = prediction.timeline, predictor.served
+    assert served.states_beside
+    low, high = served.intervals(timeline)[0, 0]
+    if np.isfinite(low):
+        assert risk.interval == (low, high)
+        assert low <= risk.risk <= high
+    else:
+        assert risk.interval is None
+    kept = served.label_sets(timeline)[0, 0]
+    assert risk.label_set == ("neither", "negative", "positive", "either")[kept @ [1, 2]]
+    unlike = served.unlikeness(timeline)
+    assert (prediction.unlike is not None) == bool(unlike.unlike()[0])
+
+
+def test_an_explanation_adds_up_and_a_change_is_what_such_a_record_scores(
+    predictor: Predictor, clinic: Clinic
+) -> None:
+    (found,) = predictor.explain(clinic.with_all, edits=[Edit.parse("-notes")])
+    risk = predictor.predict(clinic.with_all).risks[0]
+    explanation = found.explanation
+    assert explanation.risk == pytest.approx(risk.risk, abs=1e-9)
+    total = explanation.base + sum(explanation.modalities.values())
+    assert total == pytest.approx(logit(risk.risk), abs=1e-9)
+    without = predictor.served.score(found.timeline, ALL_MODALITIES - {Modality.NOTES})[0, 0]
+    assert found.what_if == ((Edit.parse("-notes"), pytest.approx(float(without))),)
+    (note,) = explanation.notes
+    text = str(found.timeline.part(Modality.NOTES)["text_value"].iloc[note.number])
+    assert "".join(text[s.start : s.end] for s in note.sentences).split()[0] == text.split()[0]
 
 
 def test_the_table_has_a_row_for_every_subject_of_the_task(predictor: Predictor) -> None:
