@@ -115,7 +115,7 @@ def _simulated(stages: "_Stages", place: Path, patients: int, seed: int, progres
         "train",
         "attention and every simple model",
         {"seed": 0},
-        [run],
+        _sealed(run),
         lambda: train(store, cohort, run, progress=progress),
     )
     for champion in chosen["tasks"].values():
@@ -124,7 +124,7 @@ def _simulated(stages: "_Stages", place: Path, patients: int, seed: int, progres
         "evaluate",
         "on held-out patients",
         {},
-        [],
+        _judged(run),
         lambda: evaluate(run, oracle=source / "oracle.parquet", progress=progress),
     )
     print(describe_metrics(metrics))
@@ -183,14 +183,29 @@ def _real(stages: "_Stages", place: Path, data: Path, progress: bool) -> _Path:
         "train",
         "a model for the page, on the usual split",
         {"seed": 0},
-        [run],
+        _sealed(run),
         lambda: train(store, cohort, run, progress=progress),
     )
     for champion in chosen["tasks"].values():
         print(champion["why"])
-    stages.do("evaluate", "on held-out patients", {}, [], lambda: evaluate(run, progress=progress))
+    stages.do(
+        "evaluate",
+        "on held-out patients",
+        {},
+        _judged(run),
+        lambda: evaluate(run, progress=progress),
+    )
     print(f"\nThe report of the cross-validation: {folds / 'report.html'}")
     return _Path(store=store, run=run)
+
+
+def _sealed(run: Path) -> list[Path]:
+    """Name what training writes last; what lies there else it keeps or does anew by itself."""
+    return [run / "manifest.json", run / "intervals.json"]
+
+
+def _judged(run: Path) -> list[Path]:
+    return [run / "report.html", run / "MODEL_CARD.md"]
 
 
 class _Stages:
