@@ -2,14 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fusion.run import read_json
+from ingest.errors import RunError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
-__all__ = ["DAYS_A_YEAR", "Contribution", "Picture", "Prediction", "TaskInfo", "TaskRisk"]
+__all__ = [
+    "DAYS_A_YEAR",
+    "Contribution",
+    "Picture",
+    "Prediction",
+    "TaskInfo",
+    "TaskRisk",
+    "read_evaluation",
+]
 
 DAYS_A_YEAR = 365.2425
 """For ages, from MEDS_BIRTH."""
@@ -131,3 +142,26 @@ class Prediction:
 
     quarantined: int = 0
     """Of an upload: records that were unreadable."""
+
+
+def read_evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None:
+    """Give what `TaskInfo.evaluation` holds, from the run's metrics.json.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    file = run / "metrics.json"
+    if not file.is_file():
+        return None
+    metrics = read_json(file, "split", "tasks")
+    try:
+        found = metrics["tasks"].get(task)
+        if metrics["split"] != "held_out" or not found or champion not in found["models"]:
+            return None
+        return {
+            "n": found["n"],
+            "positives": found["positives"],
+            "metrics": found["models"][champion],
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise RunError(f"{file} is not what `medweave evaluate` writes; evaluate again") from None

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +16,13 @@ from tqdm import tqdm
 
 from encoders.cache import tokens_in_memory
 from fusion.explain import WordReader
-from fusion.run import read_json
 from fusion.served import ServedRun, read_splits
 from fusion.shapley import OnRiskScale, Remembered, shapley
 from fusion.train import token_cache
 from fusion.what_if import Edit
 from ingest.cohort import prediction_times
 from ingest.damage import naming_damage
-from ingest.errors import InputError, RunError, StoreError
+from ingest.errors import InputError, StoreError
 from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
 from ingest.task import read_task
@@ -37,6 +35,7 @@ from serve.prediction import (
     Prediction,
     TaskInfo,
     TaskRisk,
+    read_evaluation,
 )
 from serve.ready import ReadyChild
 from serve.upload import Uploaded, UploadError, UploadLimits, child_caps, uploaded_store
@@ -53,18 +52,30 @@ class Predictor:
     """Answer for one run, with patients from one store (or none: uploads only).
 
     `ready` is where the children come from that read uploads; without it, each starts when needed.
+    `text` and `image` say where the run's encoders are now, if not where it says.
 
     Raises:
-        RunError: the run is missing, damaged or was changed since it was sealed.
+        RunError: the run is missing, damaged or was changed since it was sealed, or the encoders
+            have other weights than it was trained with.
         StoreError: the store is missing or damaged.
+        UsageError: an encoder cannot be had.
     """
 
-    def __init__(self, run: Path, store: Path | None = None, *, ready: ReadyChild | None = None):
+    def __init__(
+        self,
+        run: Path,
+        store: Path | None = None,
+        *,
+        ready: ReadyChild | None = None,
+        text: str | None = None,
+        image: str | None = None,
+    ):
         self.run = run
         self._ready = ready
         self.store = store
         # Tokens are kept where training keeps them: beside the store, since they are made of it.
-        self.served = ServedRun(run, cache=token_cache(store) if store is not None else None)
+        cache = token_cache(store) if store is not None else None
+        self.served = ServedRun(run, cache=cache, text=text, image=image)
         self.tasks = tuple(self._task(name) for name in self.served.tasks)
         with naming_damage(store=store):
             self._records = RecordStore(store) if store is not None else None
@@ -136,7 +147,8 @@ class Predictor:
             moments = self._moments(self.store, [subject_id])
             time = _asked_time(subject_id, moments, at)
             timeline = self._timeline(records, subject_id, time)
-            self._words = self._words or Words()
+            config = getattr(self.served.encoders, "text_config", None)
+            self._words = self._words or Words(config)
             return tuple(
                 explain_timeline(
                     self.served,
@@ -346,26 +358,8 @@ class Predictor:
             base_rate=float(self.served.prevalence[name]),
             champion=champion,
             why=self.served.why(name),
-            evaluation=_evaluation(self.run, name, champion),
+            evaluation=read_evaluation(self.run, name, champion),
         )
-
-
-def _evaluation(run: Path, task: str, champion: str) -> Mapping[str, Any] | None:
-    file = run / "metrics.json"
-    if not file.is_file():
-        return None
-    metrics = read_json(file, "split", "tasks")
-    try:
-        found = metrics["tasks"].get(task)
-        if metrics["split"] != "held_out" or not found or champion not in found["models"]:
-            return None
-        return {
-            "n": found["n"],
-            "positives": found["positives"],
-            "metrics": found["models"][champion],
-        }
-    except (AttributeError, KeyError, TypeError):
-        raise RunError(f"{file} is not what `medweave evaluate` writes; evaluate again") from None
 
 
 def _descriptions(records: RecordStore) -> dict[str, str]:
