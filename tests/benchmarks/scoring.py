@@ -11,7 +11,8 @@ the peak of `memory` of a process that scores ever more rows; an `explanation` i
 is written beside the store: tokens are kept in a temporary directory. Times of different machines,
 or hours, are not comparable; ratios are.
 
-On two cores that other work kept busy (load 3 to 4), a run of 2,000 simulated patients:
+On two cores that other work kept busy (load 3 to 4), a run of 2,000 simulated patients
+(--rows 200 --patients 6; memory with --rows 100):
 
     step                                      against                        ratio   must reach
     one patient, nothing kept (mean of 6)     bare forwards                   1.17   at most 1.3
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -40,18 +41,12 @@ import numpy as np
 import torch
 from torch import nn
 
-import encoders.frozen as frozen
-import fusion.served as served_run
 from encoders.cache import tokens_in_memory
-from encoders.image import ImageEncoder
-from encoders.text import TextEncoder
+from encoders.frozen import FrozenEncoders
 from encoders.threads import one_thread
-from encoders.vocabulary import EventVocabulary
 from encoders.words import Words
 from fusion.attention import AttentionCandidate
 from fusion.explain import explain
-from fusion.model import RiskModel
-from fusion.parts import Parts
 from fusion.rows import read_rows
 from fusion.run import read_json
 from fusion.served import ServedRun
@@ -59,24 +54,10 @@ from ingest.labels import read_cohort
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 from serve.predictor import ROWS_AT_ONCE
+from tests.benchmarks.clock import STEPS_OF_A_SCORE, best_seconds, timed_steps
 
 _ROOT = Path(__file__).parents[2]
 _MANY, _FEW = 2000, 200
-_STEPS: tuple[tuple[Any, str, str], ...] = (
-    (TextEncoder, "forward", "text encoder"),
-    (ImageEncoder, "forward", "image encoder"),
-    (RiskModel, "forward", "members"),
-    (EventVocabulary, "rows", "features of events"),
-    (TextEncoder, "windows", "cutting notes"),
-    (frozen, "pad_windows", "padding notes"),
-    (frozen, "_file_key", "hashing films"),
-    (frozen, "read_image", "decoding films"),
-    (ImageEncoder, "prepare", "preparing pixels"),
-    (Parts, "batch", "padding rows"),
-    (Timelines, "only", "hiding modalities"),
-    (served_run, "drop_codes", "dropping codes"),
-)
-"""What a score does, none of it within another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +83,9 @@ class Asked:
     """Of the command line: what a child needs to read the same."""
 
     @property
-    def encoders(self) -> frozen.FrozenEncoders:
+    def encoders(self) -> FrozenEncoders:
         """Give the encoders, whose tokens are kept in a temporary directory."""
-        if not isinstance(self.served.encoders, frozen.FrozenEncoders):
+        if not isinstance(self.served.encoders, FrozenEncoders):
             raise TypeError("the run must read with FrozenEncoders")
         return self.served.encoders
 
@@ -187,7 +168,7 @@ def one(asked: Asked) -> Iterator[Row]:
         for patient in patients:
             bare = _bare(asked, patient)
             works = [lambda patient=patient: asked.served.score(patient), *bare.values()]
-            best.append(_best(works, asked.rounds))
+            best.append(best_seconds(works, asked.rounds))
         taken = np.mean([_taken(asked, patient) for patient in patients], axis=0)
     score, *forwards = 1000 * np.mean(best, axis=0)
     _print_steps(1000 * taken)
@@ -206,7 +187,7 @@ def table(asked: Asked) -> Iterator[Row]:
     rows = asked.timelines
     _keep_tokens(asked)
     bare = _bare(asked, rows)["members"]
-    score, members = _best([lambda: asked.served.score(rows), bare], asked.rounds)
+    score, members = best_seconds([lambda: asked.served.score(rows), bare], asked.rounds)
     yield Row(
         step=f"a table of {len(rows)} rows, tokens kept",
         measured=f"{len(rows) / score:.0f} rows/s",
@@ -246,7 +227,7 @@ def explanation(asked: Asked) -> Iterator[Row]:
                 lambda patient=patient: served.score(patient),
                 lambda patient=patient: explained(patient),
             ]
-            best.append(_best(works, min(asked.rounds, 2)))
+            best.append(best_seconds(works, min(asked.rounds, 2)))
     score, whole = np.mean(best, axis=0)
     yield Row(
         step=f"an explanation (mean of {len(patients)})",
@@ -266,19 +247,6 @@ STEPS: dict[str, Callable[[Asked], Iterator[Row]]] = {
 
 
 # How it is measured -----------------------------------------------------------------------------
-
-
-def _best(works: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Give the best seconds of each, done side by side in each round after one that warms up."""
-    seconds = []
-    for _ in range(rounds + 1):
-        mine = []
-        for work in works:
-            begun = perf_counter()
-            work()
-            mine.append(perf_counter() - begun)
-        seconds.append(mine)
-    return np.min(seconds[1:], axis=0).tolist()
 
 
 def _bare(asked: Asked, timelines: Timelines) -> dict[str, Callable[[], None]]:
@@ -307,7 +275,7 @@ def _taken(asked: Asked, patient: Timelines) -> list[float]:
     """Give the seconds of each step of one score, and of what is none: the round of least sum."""
     rounds = []
     for _ in range(asked.rounds):
-        with _timed() as spent:
+        with timed_steps() as spent:
             begun = perf_counter()
             asked.served.score(patient)
             whole = perf_counter() - begun
@@ -315,29 +283,8 @@ def _taken(asked: Asked, patient: Timelines) -> list[float]:
     return min(rounds, key=sum)
 
 
-@contextmanager
-def _timed() -> Iterator[dict[str, float]]:
-    spent = {name: 0.0 for *_, name in _STEPS}
-
-    def timing(work: Callable, name: str) -> Callable:
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begun = perf_counter()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                spent[name] += perf_counter() - begun
-
-        return timed
-
-    with ExitStack() as stack:
-        for owner, attribute, name in _STEPS:
-            work = getattr(owner, attribute)
-            stack.enter_context(patch.object(owner, attribute, timing(work, name)))
-        yield spent
-
-
 def _print_steps(milliseconds: np.ndarray) -> None:
-    names = [*(name for *_, name in _STEPS), "all else"]
+    names = [*(name for *_, name in STEPS_OF_A_SCORE), "all else"]
     print("\n| of one patient's score | ms | share |\n|---|---|---|")
     for ms, name in sorted(zip(milliseconds.tolist(), names, strict=True), reverse=True):
         print(f"| {name} | {ms:.2f} | {ms / milliseconds.sum():.0%} |")
