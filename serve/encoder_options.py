@@ -28,6 +28,7 @@ def stay_off_hubs(a: argparse.Namespace) -> None:
 
     A run's own entry is no such leave: what serves must not phone home because of a file.
     """
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # a hub out of reach is told by our sentence
     names = [getattr(a, f"{part}_encoder", None) for part in ("text", "image")]
     if all(name is None or Path(name).exists() for name in names):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
