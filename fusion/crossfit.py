@@ -29,11 +29,12 @@ from fusion.fitting import (
 from fusion.folds import subject_folds
 from fusion.judged import Judged, measure_task
 from fusion.missing import lacking
+from fusion.named_encoders import encoder_options, encoders_stated, frozen_encoders
 from fusion.report import write_report
 from fusion.rows import Rows, read_rows
 from fusion.run import write_json
 from fusion.scoring import ALL_MODALITIES, subset_name, subsets
-from fusion.train import excluded_codes, frozen_encoders, token_cache
+from fusion.train import excluded_codes, token_cache
 from ingest.damage import naming_damage
 from ingest.errors import CohortError, UsageError
 from ingest.labels import read_cohort
@@ -75,6 +76,8 @@ def cross_validate(
     bootstrap: int = 1000,
     cache: Path | None = None,
     encoders: Embedder | None = None,
+    text: str | None = None,
+    image: str | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Judge the whole procedure on each patient once a repeat; write metrics, report, predictions.
@@ -92,7 +95,9 @@ def cross_validate(
         inner_folds: of the cross-fitting that calibrates and chooses within a fold.
         bootstrap: resamples of patients for the intervals.
         cache: where frozen tokens are kept; beside the store by default.
-        encoders: the frozen encoders; the embedded ones by default.
+        encoders: the frozen encoders, already made; by default those that `text` and `image` name.
+        text: a Hugging Face name or a directory; the embedded text encoder by default.
+        image: a timm name or a directory; the embedded image encoder by default.
         progress: show bars.
 
     Returns:
@@ -101,7 +106,8 @@ def cross_validate(
 
     Raises:
         CohortError: one class only, or fewer patients than folds.
-        UsageError: `out` holds a trained run, whose report would be lost.
+        UsageError: `out` holds a trained run, whose report would be lost, or an encoder cannot be
+            had.
     """
     names = candidate_names(candidates)
     hidden = _modalities(drop)
@@ -114,7 +120,9 @@ def cross_validate(
         flow = read_flow(cohort, table)
     rows = Rows(timelines=rows.timelines.only(ALL_MODALITIES - hidden), labels=rows.labels)
     _check(table.tasks, rows, folds, inner_folds)
-    encoders = encoders or frozen_encoders(cache or token_cache(store))
+    if encoders is None:
+        encoders = frozen_encoders(cache or token_cache(store), text=text, image=image)
+    named = encoders_stated(encoders)
 
     answers = _Answers(rows.labels.shape)
     choices: dict[str, Counter[str]] = {task: Counter() for task in table.tasks}
@@ -170,6 +178,7 @@ def cross_validate(
         "exclude_codes": patterns,
         "dropped": sorted(str(m) for m in hidden),
         "flow": {name: part for name, part in flow.items() if name != "splits"},  # not used here
+        **named,
         "tasks": {},
     }
     for one in judged:
@@ -187,6 +196,7 @@ def cross_validate(
     command = f"medweave train --store {store.name} --cohort {cohort.name} --run {out.name}"
     command += f" --folds {folds} --repeats {repeats} --seed {seed}"
     command += "".join(f" --exclude '{pattern}'" for pattern in exclude_codes)
+    command += encoder_options(named)
     write_report(out / "report.html", metrics, judged, run=out, commands={"repeat": command})
     return metrics
 

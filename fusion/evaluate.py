@@ -18,6 +18,7 @@ from fusion.conformal import LEVELS
 from fusion.judged import Judged, measure_task
 from fusion.judged_beside import judge_sets, judge_unlike, judge_unlikeness, warn_beside
 from fusion.missing import lacking
+from fusion.named_encoders import encoder_options
 from fusion.prevalence import clip_risk
 from fusion.report import write_report
 from fusion.rows import read_rows
@@ -48,6 +49,8 @@ def evaluate(
     bootstrap: int = 1000,
     seed: int = 0,
     encoders: Embedder | None = None,
+    text: str | None = None,
+    image: str | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Write metrics and a report into the run, and give the metrics.
@@ -64,7 +67,10 @@ def evaluate(
         oracle: Parquet with subject_key and true risks in columns named as subsets of modalities.
         bootstrap: resamples of patients for the intervals.
         seed: of the resamples.
-        encoders: those that the run was trained with; the embedded ones by default.
+        encoders: those that the run was trained with, already made; by default as `ServedRun`
+            finds them.
+        text: where the run's text encoder is now.
+        image: where its image encoder is now.
         progress: show bars.
 
     Returns:
@@ -87,7 +93,7 @@ def evaluate(
         RunError: the run is damaged, has other tasks, or was fitted on the rows to judge.
         CohortError: no row of the split has a label.
         InputError: the oracle's file does not fit.
-        UsageError: a split that there isn't.
+        UsageError: a split that there isn't, or an encoder that cannot be had.
     """
     if split not in SPLITS:
         raise UsageError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
@@ -96,7 +102,7 @@ def evaluate(
     sources = {} if given else read_json(run / "sources.json", "store", "cohort")
     store = (store or Path(sources["store"])).resolve()  # `.` has no name
     cohort = (cohort or Path(sources["cohort"])).resolve()
-    served = ServedRun(run, cache=token_cache(store), encoders=encoders)
+    served = ServedRun(run, cache=token_cache(store), encoders=encoders, text=text, image=image)
     with naming_damage(store=store, cohort=cohort):
         table = read_cohort(cohort)
         _check(run, served, table, split)
@@ -315,7 +321,7 @@ def _commands(
 ) -> Mapping[str, str]:
     config = read_json(run / "run.json")
     fit = f"medweave train --store {store.name} --cohort {cohort.name} --run {run.name}"
-    fit += f" --seed {config['seed']}"
+    fit += f" --seed {config['seed']}{encoder_options(config)}"
     judge = f"medweave evaluate {run.name} --split {split}"
     if oracle:
         judge += f" --oracle {oracle.name}"

@@ -62,6 +62,8 @@ def compare_export(
     split: str = "held_out",
     sizes: Sizes | None = None,
     encoders: FrozenEncoders | None = None,
+    text: str | None = None,
+    image: str | None = None,
 ) -> dict[str, Any]:
     """Write export_report.json into the export, and give its content.
 
@@ -72,17 +74,20 @@ def compare_export(
         cohort: whose rows are compared.
         split: which rows.
         sizes: how many.
-        encoders: those that the run was trained with; the embedded ones by default.
+        encoders: those that the run was trained with, already made; by default as `ServedRun`
+            finds them.
+        text: where the run's text encoder is now.
+        image: where its image encoder is now.
 
     Raises:
-        UsageError: a split that there isn't.
+        UsageError: a split that there isn't, or an encoder that cannot be had.
         CohortError: no row in the split.
         RunError: the run or the export is damaged.
     """
     if split not in SPLITS:
         raise UsageError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     sizes = sizes or Sizes()
-    served = ServedRun(run, encoders=encoders or FrozenEncoders())
+    served = ServedRun(run, encoders=encoders, text=text, image=image)
     with naming_damage(store=store, cohort=cohort):
         table = read_cohort(cohort)
         places = table.rows(split)

@@ -44,6 +44,8 @@ def export_onnx(
     *,
     model: str | None = None,
     encoders: FrozenEncoders | None = None,
+    text: str | None = None,
+    image: str | None = None,
 ) -> dict[str, Any]:
     """Write the graphs, and what is needed to ask them, into a directory; give export.json.
 
@@ -53,18 +55,21 @@ def export_onnx(
         run: what `train` wrote.
         out: a directory that is not there, empty, or an earlier export, which is replaced.
         model: `attention`, to export it where another model serves.
-        encoders: those that the run was trained with; the embedded ones by default.
+        encoders: those that the run was trained with, already made; by default as `ServedRun`
+            finds them.
+        text: where the run's text encoder is now.
+        image: where its image encoder is now.
 
     Raises:
         UsageError: the extra is not installed, another model serves or is asked for, or `out`
-            holds something else.
+            holds something else; or an encoder cannot be had.
         RunError: the run is damaged, or has no attention model.
     """
     need_onnx()
     if model not in (None, EXPORTED):
         raise UsageError(f"model must be {EXPORTED}, the only one that is exported; got {model!r}")
-    encoders = encoders or FrozenEncoders()
-    served = ServedRun(run, encoders=encoders)
+    served = ServedRun(run, encoders=encoders, text=text, image=image)
+    encoders = _exportable(served)
     _refuse(served, model)
     _clear(out)
     candidate = AttentionCandidate.load(run / "models" / EXPORTED, encoders)
@@ -109,6 +114,15 @@ def _write_graphs(out: Path, candidate: AttentionCandidate, encoders: FrozenEnco
     }
     for name, graph in graphs.items():
         (out / name).write_bytes(graph())
+
+
+def _exportable(served: ServedRun) -> FrozenEncoders:
+    if not isinstance(served.encoders, FrozenEncoders):
+        raise ValueError(
+            f"encoders must be FrozenEncoders, whose networks are exported with the model; got "
+            f"{type(served.encoders).__name__}"
+        )
+    return served.encoders
 
 
 def _calibrator(kept: Mapping[str, Any]) -> dict[str, Any]:

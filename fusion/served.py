@@ -13,10 +13,10 @@ from fusion.beside import read_bands, read_familiar, read_sets, states_beside
 from fusion.calibration import Calibrator
 from fusion.candidates import Candidate, Embedder, candidate_type
 from fusion.conformal import LabelSets
+from fusion.named_encoders import encoders_of_run
 from fusion.rows import drop_codes
 from fusion.run import LAYOUT, read_json, verify_run
 from fusion.scoring import ALL_MODALITIES, Scorer
-from fusion.train import frozen_encoders
 from fusion.unlikeness import Familiar, Unlikeness
 from ingest.conventions import Conventions, read_conventions
 from ingest.damage import damage_of_table
@@ -48,16 +48,31 @@ class ServedRun:
     deidentification: Deidentification | None
     """How they were de-identified, if they were; what is served must be scrubbed alike."""
 
-    def __init__(self, run: Path, *, cache: Path | None = None, encoders: Embedder | None = None):
+    encoders: Embedder
+    """What reads notes and images for its models."""
+
+    def __init__(
+        self,
+        run: Path,
+        *,
+        cache: Path | None = None,
+        encoders: Embedder | None = None,
+        text: str | None = None,
+        image: str | None = None,
+    ):
         """Check and open a run.
 
         Args:
             run: the directory that `fusion.train` wrote.
             cache: where frozen tokens are kept; nowhere by default.
-            encoders: those that the run was trained with; the embedded ones by default.
+            encoders: those that the run was trained with, already made; by default those that
+                `text` and `image` name, else those that the run names.
+            text: where its text encoder is now, as a directory or a Hugging Face name.
+            image: where its image encoder is now, as a directory or a timm name.
 
         Raises:
-            RunError: a file is missing or was changed.
+            RunError: a file is missing or was changed, or the encoders have other weights.
+            UsageError: an encoder cannot be had.
         """
         verify_run(run)
         config = read_json(run / "run.json", "layout")
@@ -78,8 +93,8 @@ class ServedRun:
         self._champions = read_json(run / "champion.json")["tasks"]
         self._calibration = read_json(run / "calibration.json")
         self._models: dict[str, Candidate] = {}
-        self._encoders = encoders or frozen_encoders(cache)
-        found, stated = self._encoders.preprocessing, config["preprocessing"]
+        self.encoders = encoders or encoders_of_run(config, cache, text=text, image=image)
+        found, stated = self.encoders.preprocessing, config["preprocessing"]
         if found != stated:
             differing = sorted(
                 name for name in found.keys() | stated.keys() if found.get(name) != stated.get(name)
@@ -150,7 +165,7 @@ class ServedRun:
             raise ValueError(f"model must be one of {', '.join(self.names)}; got {name!r}")
         if name not in self._models:
             folder = self.run / "models" / name
-            self._models[name] = candidate_type(name).load(folder, self._encoders)
+            self._models[name] = candidate_type(name).load(folder, self.encoders)
         return self._models[name]
 
     def calibrator(self, task: str, name: str) -> Calibrator:
@@ -236,7 +251,7 @@ class ServedRun:
 
     @cached_property
     def _familiar(self) -> Familiar:
-        return read_familiar(self.run, self._encoders)
+        return read_familiar(self.run, self.encoders)
 
     def _calibrators(self, name: str) -> list[Calibrator]:
         return [self.calibrator(task, name) for task in self.tasks]

@@ -23,6 +23,7 @@ from fusion.fitting import (
     score_across_folds,
     settle,
 )
+from fusion.named_encoders import encoders_stated, frozen_encoders
 from fusion.prevalence import base_rates
 from fusion.rows import Rows, digest_rows, read_rows
 from fusion.run import LAYOUT, digest_files, read_json, seal_run, verify_run, write_json
@@ -32,11 +33,12 @@ from ingest.deidentify_choice import read_choice
 from ingest.errors import CohortError, MedweaveError, RunError, UsageError
 from ingest.labels import Cohort, read_cohort, write_splits
 
-__all__ = ["excluded_codes", "frozen_encoders", "token_cache", "train"]
+__all__ = ["excluded_codes", "token_cache", "train"]
 
 _DONE = "fitted.json"
 _PACKAGES = ("medweave", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 _FOLDS_OF_FEW, _FEW = 5, 2000
+_NO_MATTER = ("candidates", "champion", "encoders")  # to one model: weights tell, not their place
 
 
 def train(
@@ -52,6 +54,8 @@ def train(
     champion: str | None = None,
     calibration: str = "platt",
     encoders: Embedder | None = None,
+    text: str | None = None,
+    image: str | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Write a run directory and say which model serves each task.
@@ -72,7 +76,9 @@ def train(
             unasked where tuning has too few of a class to choose by and the rows are few.
         champion: the model that serves, whatever tuning says.
         calibration: platt or isotonic.
-        encoders: the frozen encoders; the embedded ones by default.
+        encoders: the frozen encoders, already made; by default those that `text` and `image` name.
+        text: a Hugging Face name or a directory; the embedded text encoder by default.
+        image: a timm name or a directory; the embedded image encoder by default.
         progress: show bars.
 
     Returns:
@@ -80,7 +86,7 @@ def train(
 
     Raises:
         CohortError: no row to fit on, or one class only.
-        UsageError: a candidate that there isn't.
+        UsageError: a candidate that there isn't, or an encoder that cannot be had.
     """
     names = candidate_names(candidates)
     if champion is not None and champion not in names:
@@ -108,8 +114,9 @@ def train(
     choice = read_choice(store)
     if choice is not None:
         config |= {"deidentified": choice.stated()}
-    encoders = encoders or frozen_encoders(cache or token_cache(store))
-    config["preprocessing"] = encoders.preprocessing
+    if encoders is None:
+        encoders = frozen_encoders(cache or token_cache(store), text=text, image=image)
+    config |= {"preprocessing": encoders.preprocessing, **encoders_stated(encoders)}
     asked = {f.name: f.read_text("utf-8") for f in sorted((cohort / "tasks").glob("*.yaml"))}
     rows = [digest_rows(r) for r in read.values()]
     fingerprint = _fingerprint({"config": config, "rows": rows, "asked": asked})
@@ -153,13 +160,6 @@ def token_cache(store: Path) -> Path:
     return place.with_name(place.name + ".tokens")
 
 
-def frozen_encoders(cache: Path | None) -> Embedder:
-    """Give the embedded encoders; torch is imported here, not before."""
-    from encoders.frozen import FrozenEncoders
-
-    return FrozenEncoders(cache)
-
-
 def _check(table: Cohort, rows: Rows) -> None:
     if not len(rows):
         raise CohortError("the cohort has no row in train to fit on")
@@ -190,7 +190,7 @@ def _fit(
     progress: bool,
 ) -> dict[str, Candidate]:
     question = {
-        "config": {k: v for k, v in config.items() if k not in ("candidates", "champion")},
+        "config": {k: v for k, v in config.items() if k not in _NO_MATTER},
         "rows": [digest_rows(rows), digest_rows(tuning)],
     }
     lesson = Lesson(

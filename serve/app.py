@@ -99,6 +99,8 @@ def serve(
     port: int = 7860,
     auth: Path | None = None,
     ready: Callable[[str], None] | None = None,
+    text: str | None = None,
+    image: str | None = None,
 ) -> None:
     """Serve the page until interrupted.
 
@@ -109,9 +111,12 @@ def serve(
         port: port to listen on.
         auth: file with lines NAME:PASSWORD.
         ready: called with the page's address once it listens; by default it is printed.
+        text: where the run's text encoder is now.
+        image: where its image encoder is now.
 
     Raises:
-        UsageError: an address that others can reach without a login, or a port that is taken.
+        UsageError: an address that others can reach without a login, a port that is taken, or an
+            encoder that cannot be had.
     """
     check_address(host, auth)
     _check_port(host, port)
@@ -119,7 +124,7 @@ def serve(
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _leave)
     child = ReadyChild(child_caps(UploadLimits()))
-    predictor = Predictor(run, store, ready=child)
+    predictor = Predictor(run, store, ready=child, text=text, image=image)
     child.prepare()
     with (
         contextlib.closing(child),

@@ -23,6 +23,7 @@ from ingest.errors import (
     MedweaveError,
     UsageError,
 )
+from serve.encoder_options import add_encoders, encoders_asked, stay_off_hubs
 from serve.explaining import add_explain, run_explain
 from serve.numbers import count, port, seed, whole
 from serve.onnx_command import add_onnx, run_onnx
@@ -39,11 +40,10 @@ _NO_SPACE = os.strerror(errno.ENOSPC)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    # The embedded weights are on disk; a hub must not be asked, and a page must not phone home.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a page must not phone home
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = _parser().parse_args(argv)
+    stay_off_hubs(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if arguments.debug:
         hide_words_of_warnings()
@@ -158,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
         help="cross-validate by patient instead: everything fitted and chosen inside the folds",
     )
     sub.add_argument("--repeats", type=count, default=1, help="of the cross-validation")
+    add_encoders(sub)
 
     sub = command("evaluate", _evaluate, "Judge a run on held-out patients; write the report.")
     sub.add_argument("run_directory", type=Path, metavar="run", help="run directory")
@@ -170,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--store", type=Path, help="record store (default: as trained)")
     sub.add_argument("--cohort", type=Path, help="cohort directory (default: as trained)")
     sub.add_argument("--oracle", type=Path, help="true risks, as `simulate` writes them")
+    add_encoders(sub, trained=True)
 
     words = "Write a run's attention model as ONNX, and compare it with the run."
     add_onnx(command("export", run_onnx, words, bars=False))
@@ -179,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--store", type=Path, required=True, help="record store")
     sub.add_argument("--out", type=Path, required=True, help="risks.parquet or risks.csv")
     sub.add_argument("--at", type=moment, help="prediction time, ISO 8601 (default: the task's)")
+    add_encoders(sub, trained=True)
 
     words = "Say why a subject's risk is what it is, and what it would be if."
     add_explain(command("explain", run_explain, words, bars=False))
@@ -189,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--port", type=port, default=7860, help="port (default 7860)")
     sub.add_argument("--host", default="127.0.0.1", help="address (default 127.0.0.1)")
     sub.add_argument("--auth", type=Path, help="file with lines NAME:PASSWORD; needed off loopback")
+    add_encoders(sub, trained=True)
 
     sub = command(
         "demo", _demo, "The whole path: simulate, ingest, train, evaluate, open the page."
@@ -250,6 +254,7 @@ def _train(a: argparse.Namespace) -> None:
             exclude_codes=a.exclude,
             candidates=a.candidates,
             progress=not a.quiet,
+            **encoders_asked(a),
         )
         print(describe_metrics(metrics))
         return
@@ -263,6 +268,7 @@ def _train(a: argparse.Namespace) -> None:
         candidates=a.candidates,
         exclude_codes=a.exclude,
         progress=not a.quiet,
+        **encoders_asked(a),
     )
     for champion in chosen["tasks"].values():
         print(champion["why"])
@@ -280,6 +286,7 @@ def _evaluate(a: argparse.Namespace) -> None:
         cohort=a.cohort,
         oracle=a.oracle,
         progress=not a.quiet,
+        **encoders_asked(a),
     )
     print(describe_metrics(metrics))
     written = judgement_files(a.run_directory, a.split)
@@ -292,7 +299,7 @@ def _predict(a: argparse.Namespace) -> None:
 
     if a.out.suffix not in {".parquet", ".csv"}:
         raise UsageError(f"--out must end in .parquet or .csv; got {a.out.name}")
-    predictor = Predictor(a.run_directory, a.store)
+    predictor = Predictor(a.run_directory, a.store, **encoders_asked(a))
     a.out.parent.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     risks = predictor.predict_table(at=a.at, progress=not a.quiet)
     if a.out.suffix == ".csv":
@@ -305,7 +312,14 @@ def _predict(a: argparse.Namespace) -> None:
 def _serve(a: argparse.Namespace) -> None:
     from serve.app import serve
 
-    serve(a.run_directory, a.store, host=a.host, port=a.port, auth=a.auth)
+    serve(
+        a.run_directory,
+        a.store,
+        host=a.host,
+        port=a.port,
+        auth=a.auth,
+        **encoders_asked(a),
+    )
 
 
 def _demo(a: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ingest.errors import UsageError
 from ingest.schema import Modality
+from serve.encoder_options import add_encoders, encoders_asked
 from serve.servers import moment
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_explain(sub: argparse.ArgumentParser) -> None:
         help="CODE=VALUE, +CODE, or -CODE (with the option's = where it begins with -: "
         "--what-if=-notes): the risk of such a record beside",
     )
+    add_encoders(sub, trained=True)
     sub.add_argument("--page", type=Path, help="write a page of HTML with words and images marked")
     sub.add_argument("--json", action="store_true", help="print JSON, without words of the notes")
 
@@ -53,7 +55,7 @@ def run_explain(a: argparse.Namespace) -> None:
 
     edits = [Edit.parse(text) for text in a.what_if]
     store = a.store or Path(read_json(a.run_directory / "sources.json", "store")["store"])
-    predictor = Predictor(a.run_directory, store)
+    predictor = Predictor(a.run_directory, store, **encoders_asked(a))
     for what, asked, known in (
         ("task", a.task, predictor.served.tasks),
         ("model", a.model, predictor.served.names),

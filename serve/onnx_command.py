@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ingest.errors import InputError, UsageError
+from serve.encoder_options import add_encoders, encoders_asked
 
 __all__ = ["add_onnx", "run_onnx"]
 
@@ -18,6 +19,7 @@ def add_onnx(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--store", type=Path, help="record store to compare on (default: as trained)")
     sub.add_argument("--cohort", type=Path, help="cohort directory (default: as trained)")
     sub.add_argument("--split", default="held_out", help="rows to compare (default held_out)")
+    add_encoders(sub, trained=True)
 
 
 def run_onnx(a: argparse.Namespace) -> None:
@@ -34,7 +36,7 @@ def run_onnx(a: argparse.Namespace) -> None:
     if a.split not in SPLITS:  # before the work, not after it
         raise UsageError(f"split must be one of {', '.join(SPLITS)}; got {a.split!r}")
     store, cohort = _sources(a)
-    said = export_onnx(a.run_directory, a.out, model=a.model)
+    said = export_onnx(a.run_directory, a.out, model=a.model, **encoders_asked(a))
     size = sum((a.out / name).stat().st_size for name in said["sha256"]) / 1e6
     print(f"{a.out}: {', '.join(said['tasks'])} as ONNX, {size:.0f} MB")
     if store is None or cohort is None:
@@ -42,7 +44,9 @@ def run_onnx(a: argparse.Namespace) -> None:
         return
     from fusion.onnx_compare import compare_export, describe_comparison
 
-    report = compare_export(a.out, a.run_directory, store=store, cohort=cohort, split=a.split)
+    report = compare_export(
+        a.out, a.run_directory, store=store, cohort=cohort, split=a.split, **encoders_asked(a)
+    )
     print(describe_comparison(report))
     print(f"{a.out / 'export_report.json'} written")
 

@@ -51,18 +51,30 @@ class Predictor:
     """Answer for one run, with patients from one store (or none: uploads only).
 
     `ready` is where the children come from that read uploads; without it, each starts when needed.
+    `text` and `image` say where the run's encoders are now, if not where it says.
 
     Raises:
-        RunError: the run is missing, damaged or was changed since it was sealed.
+        RunError: the run is missing, damaged or was changed since it was sealed, or the encoders
+            have other weights than it was trained with.
         StoreError: the store is missing or damaged.
+        UsageError: an encoder cannot be had.
     """
 
-    def __init__(self, run: Path, store: Path | None = None, *, ready: ReadyChild | None = None):
+    def __init__(
+        self,
+        run: Path,
+        store: Path | None = None,
+        *,
+        ready: ReadyChild | None = None,
+        text: str | None = None,
+        image: str | None = None,
+    ):
         self.run = run
         self._ready = ready
         self.store = store
         # Tokens are kept where training keeps them: beside the store, since they are made of it.
-        self.served = ServedRun(run, cache=token_cache(store) if store is not None else None)
+        cache = token_cache(store) if store is not None else None
+        self.served = ServedRun(run, cache=cache, text=text, image=image)
         self.tasks = tuple(describe_task(self.served, name) for name in self.served.tasks)
         with naming_damage(store=store):
             self._records = RecordStore(store) if store is not None else None
@@ -134,7 +146,8 @@ class Predictor:
             moments = self._moments(self.store, [subject_id])
             time = _asked_time(subject_id, moments, at)
             timeline = self._timeline(records, subject_id, time)
-            self._words = self._words or Words()
+            config = getattr(self.served.encoders, "text_config", None)
+            self._words = self._words or Words(config)
             return tuple(
                 explain_timeline(
                     self.served,

@@ -71,7 +71,8 @@ def _deletion(
     served: ServedRun, timelines: Timelines, name: str, place: Path, rng: random.Random
 ) -> None:
     changes: dict[str, list[tuple[float, float]]] = {what: [] for what in _TAKEN}
-    scorer, words, seconds = served.scorer(name), Words(), []
+    scorer, seconds = served.scorer(name), []
+    words = Words(getattr(served.encoders, "text_config", None))
     for number in range(len(timelines)):
         one = timelines.take(np.array([number]))
         begun = perf_counter()

@@ -277,8 +277,8 @@ def test_the_command_compares_with_the_runs_own_sources_where_they_still_lie(
     capsys: pytest.CaptureFixture[str],
     known: bool,
 ) -> None:
-    def copied(run: Path, out: Path, *, model: str | None) -> dict:  # an export takes a minute
-        assert model == "attention"
+    def copied(run: Path, out: Path, *, model: str, **encoders: str) -> dict:  # else a minute
+        assert (model, encoders) == ("attention", {"text": None, "image": None})
         return verify_export(shutil.copytree(exported.onnx, out))
 
     brief = Sizes(rows_at_most=4, timed_rows=1, rounds=1)
