@@ -19,6 +19,7 @@ from fusion.card_tables import (
     missing_table,
     models_table,
     plain,
+    sets_table,
     subgroups_table,
     subsets_table,
     thresholds_table,
@@ -218,8 +219,24 @@ def _task(task: str, entry: Mapping[str, Any]) -> str:
             "### Subgroups\n",
             subgroups_table(entry),
             f"{WHY_WITHHELD}\n",
+            *_beside(entry),
         ]
     )
+
+
+def _beside(entry: Mapping[str, Any]) -> list[str]:
+    """Give what stands beside a risk; a run of an earlier version states nothing."""
+    if "label_sets" not in entry:
+        return []
+    unlike = entry["unlikeness"].get("unlike", {}).get("n", 0)
+    return [
+        "### What stands beside a risk\n",
+        "Label sets, the outcomes that cannot be ruled out (conformal, by class):\n",
+        sets_table(entry),
+        f"{unlike} of these rows are unlike the training data; a risk of such a row may be wrong "
+        "by any amount. The interval beside a risk is that of the rate among those who get it, and "
+        "not the patient's own.\n",
+    ]
 
 
 def _limits(metrics: Mapping[str, Any]) -> str:

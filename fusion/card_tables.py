@@ -10,6 +10,7 @@ __all__ = [
     "missing_table",
     "models_table",
     "plain",
+    "sets_table",
     "subgroups_table",
     "subsets_table",
     "thresholds_table",
@@ -101,6 +102,18 @@ def subsets_table(entry: Mapping[str, Any]) -> str:
         for name, found in entry["subsets"].items()
     ]
     return _table(("seen", "AUROC", "log-loss"), rows)
+
+
+def sets_table(entry: Mapping[str, Any]) -> str:
+    """Give how often label sets hold the true label, and how often they leave one label."""
+    names = ("coverage", "coverage_positive", "coverage_negative", "single")
+    rows = [
+        (plain(level), *(_figure(found[name]) for name in names))
+        for level, found in entry["label_sets"].items()
+    ]
+    return _table(
+        ("level", "true label in the set", "of positives", "of negatives", "one label"), rows
+    )
 
 
 def subgroups_table(entry: Mapping[str, Any]) -> str:

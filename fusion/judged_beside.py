@@ -114,20 +114,35 @@ def judge_unlike(
     bootstrap: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Measure the champion with everyone, without the unlike, and among them where 20 are."""
+    """Measure the champion with everyone, without the unlike, and among them where 20 are.
+
+    Of fewer it is not said how many are positive, nor is that to be had by subtraction from the
+    figures of the others: these come to three decimals.
+    """
     found = {}
+    few = 0 < int(unlike.sum()) < FEWEST_UNLIKE
     for name, rows in (
         ("everyone", np.ones(len(label), bool)),
         ("without_unlike", ~unlike),
         ("unlike", unlike),
     ):
-        entry: dict[str, Any] = {"n": int(rows.sum()), "positives": int(label[rows].sum())}
+        entry: dict[str, Any] = {"n": int(rows.sum())}
+        if name == "everyone" or not few:
+            entry["positives"] = int(label[rows].sum())
         if entry["n"] >= FEWEST_UNLIKE:
             resamples = draw_resamples(subjects[rows], resamples=bootstrap, seed=seed)
             measured = measure(risk[rows], label[rows], resamples, threshold=None)
-            entry["metrics"] = {metric: measured[metric] for metric in _SHOWN}
+            shown = {metric: measured[metric] for metric in _SHOWN}
+            entry["metrics"] = _coarse(shown) if few and name != "everyone" else shown
         found[name] = entry
     return found
+
+
+def _coarse(measured: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
+    return {
+        metric: {end: None if v is None else round(v, 3) for end, v in found.items()}
+        for metric, found in measured.items()
+    }
 
 
 def warn_beside(sets: Mapping[str, Any], unlikeness: Mapping[str, Any]) -> list[str]:

@@ -96,7 +96,7 @@ def _effect(task: str, entry: Mapping[str, Any]) -> str:
         cells = [f"fewer than {FEWEST_UNLIKE}", "", ""]
         if "metrics" in found:
             cells = [cell(found["metrics"][metric]) for metric in ("auroc", "logloss", "brier")]
-        rows.append((_WHO[name], f"{found['n']}", f"{found['positives']}", *cells))
+        rows.append((_WHO[name], f"{found['n']}", f"{found.get('positives', '–')}", *cells))
     head = ("rows", "n", "positives", "AUROC", "log-loss", "Brier")
     return table(f"{task}: the champion with and without them.", head, rows)
 

@@ -44,6 +44,14 @@ def rows(card: ModelCard, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
+def test_the_card_says_how_often_label_sets_hold_the_label(card: ModelCard, metrics: dict) -> None:
+    told = rows(card, "### What stands beside a risk")
+    sets = metrics["tasks"]["ill"]["label_sets"]
+    assert [level for level, *_ in told] == list(sets)
+    for (_, covered, *_), found in zip(told, sets.values(), strict=True):
+        assert covered.startswith(f"{found['coverage']['value']:.3f}")
+
+
 def test_the_hubs_own_reader_finds_the_numbers_of_metrics_json(
     card: ModelCard, metrics: dict
 ) -> None:
