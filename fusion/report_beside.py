@@ -38,7 +38,7 @@ def sets_section(entry: Mapping[str, Any]) -> str:
         "At a level of 0.9 the true label is promised to be in the set of at least 90 % of the "
         "positives, and of at least 90 % of the negatives (label-conditional conformal "
         "prediction). That is so on average over calibration rows; what those of this run may come "
-        "to by chance is shown as expected. `Either` says that the model cannot tell; only a set "
+        "to by chance is shown as expected. Either says that the model cannot tell; only a set "
         "of one label says something, and how often such a set is right is promised nowhere."
     )
     head = (

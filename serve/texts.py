@@ -105,21 +105,22 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "differ more.",
         "模型给出此风险的患者中，实际发生率所在的范围。个体间的差异更大。",
     ),
+    # Not "the outcome is left": of those with so high a risk, most may still be without it.
     "set_either": (
-        "At 90%, neither outcome can be ruled out.",
-        "在 90% 水平上，两种结局均不能排除。",
+        "Such a risk is not unusual, with the outcome or without it.",
+        "无论结局发生与否，此风险值均不少见。",
     ),
     "set_positive": (
-        "At 90%, only the outcome's occurring is left.",
-        "在 90% 水平上，仅剩“发生”这一结局。",
+        "Of those in whom it does not occur, fewer than one in ten get so high a risk.",
+        "在未发生该结局者中，不到十分之一会得到如此高的风险值。",
     ),
     "set_negative": (
-        "At 90%, only the outcome's not occurring is left.",
-        "在 90% 水平上，仅剩“不发生”这一结局。",
+        "Of those in whom it occurs, fewer than one in ten get so low a risk.",
+        "在发生该结局者中，不到十分之一会得到如此低的风险值。",
     ),
     "set_neither": (
-        "At 90%, such a risk is unusual with either outcome.",
-        "在 90% 水平上，此风险值在两种结局中均属少见。",
+        "Such a risk is unusual, with the outcome and without it.",
+        "无论结局发生与否，此风险值均属少见。",
     ),
     "not_asked": (
         "This record does not reach the moment that the task asks about, so the risk is given at "
