@@ -100,7 +100,11 @@ class Words:
         read = self._encoder.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, truncation=False
         )
-        return list(read["offset_mapping"])
+        # Some tokenizers count the space before a word to it.
+        return [
+            (min(end, start + len(text[start:end]) - len(text[start:end].lstrip())), end)
+            for start, end in read["offset_mapping"]
+        ]
 
     @property
     def _encoder(self) -> TextEncoder:

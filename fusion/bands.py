@@ -27,8 +27,8 @@ __all__ = ["LEVEL", "Band", "fit_band", "fit_bands"]
 
 LEVEL = 0.95
 _RESAMPLES = 200
-_POINTS = 41
-_BEYOND = 1.0  # log odds, at either end of what was seen
+_POINTS = 81
+_BEYOND = 4.0  # log odds, at either end of what was seen
 
 
 @dataclass(frozen=True, kw_only=True)

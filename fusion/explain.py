@@ -7,8 +7,9 @@ events, sentences, words and places adds up, with `being_there`, to the modality
 and these with the base to the calibrated log odds: nothing is left over.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import factorial
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Float64
 from scipy.ndimage import map_coordinates
+from scipy.special import expit
 
 from fusion.calibration import Calibrator
 from fusion.inside import Inside, insides_of
@@ -27,6 +29,11 @@ from ingest.schema import Modality
 from ingest.timeline import Timelines
 
 __all__ = ["ExplainedImage", "ExplainedNote", "Explanation", "Span", "WordReader", "explain"]
+
+
+_NEAR = 0.5  # log odds
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Scripts without spaces between words: kana and Han."""
 
 
 class WordReader(Protocol):
@@ -58,8 +65,8 @@ class ExplainedNote:
     number: int
     """As `Timelines.part` numbers the notes."""
     sentences: tuple[Span, ...]
-    """What the text encoder read as one; they add up to what the note adds, save for words that a
-    model counted."""
+    """What the text encoder read as one, with the words in it that a model counted; none without a
+    WordReader or a model that reads sentences."""
     words: tuple[Span, ...]
     """Within these, the words; empty without a WordReader or a model that counts words."""
     log_odds: float
@@ -141,8 +148,7 @@ def explain(
     scorer = Remembered(served.scorer(name), timelines)
     modalities = shapley(scorer, timelines, number)
     fitted, calibrator = served.fitted(name), served.calibrator(task, name)
-    raw = float(fitted.score(timelines)[0, number])
-    stretch = _stretch(calibrator, raw)
+    raw = Remembered(fitted, timelines)
     there = [m for m in Modality if timelines.has(m)[0]]
     take_apart = insides_of(fitted, timelines, task_index=number)
     inside = Inside()
@@ -152,6 +158,8 @@ def explain(
             continue
         mine = Inside()
         for shown, weight in _coalitions(modality, there):
+            ends = [raw.score(timelines, s)[0, number] for s in (shown - {modality}, shown)]
+            stretch = _stretch(calibrator, *to_logit(np.array(ends)).tolist())
             mine = mine.plus(take_apart(modality, shown), weight * stretch)
         being_there[modality] = float(modalities.values[0, place]) - mine.total()
         inside = inside.plus(mine)
@@ -182,17 +190,20 @@ def _coalitions(
     return sorted(found, key=lambda one: subset_name(one[0]))
 
 
-def _stretch(calibrator: Calibrator, risk: float) -> float:
-    """Say how much calibration stretches log odds: Platt's slope; of steps, what they do here."""
+def _stretch(calibrator: Calibrator, before: float, after: float) -> float:
+    """Say how much calibration stretches the way between two log odds.
+
+    Platt's slope; of isotonic steps, what they do between the two, or around them if they are near.
+    """
     if calibrator.kind == "identity":
         return 1.0
     if calibrator.kind == "platt":
         return calibrator.slope
-    middle = float(to_logit(np.array([risk]))[0])
-    step = 0.5
-    ends = 1 / (1 + np.exp(-np.array([middle - step, middle + step])))
-    low, high = to_logit(calibrator.apply(ends))
-    return float(high - low) / (2 * step)
+    if abs(after - before) < _NEAR:
+        middle = (before + after) / 2
+        before, after = middle - _NEAR / 2, middle + _NEAR / 2
+    low, high = to_logit(calibrator.apply(expit(np.array([before, after]))))
+    return float(high - low) / (after - before)
 
 
 def _notes(
@@ -213,6 +224,9 @@ def _notes(
                 for (a, b), v in zip(where, shares, strict=True)
             )
             said += _words_of(sentences, words.words(text, inside.slopes[number]))
+            sentences = tuple(
+                replace(s, log_odds=s.log_odds + _counted_in(s, counted)) for s in sentences
+            )
         found.append(
             ExplainedNote(
                 number=number,
@@ -222,6 +236,11 @@ def _notes(
             )
         )
     return tuple(found)
+
+
+def _counted_in(sentence: Span, counted: Mapping[tuple[int, int], float]) -> float:
+    inside = [v for (a, _), v in counted.items() if sentence.start <= a < sentence.end]
+    return float(sum(inside))
 
 
 def _words_of(sentences: tuple[Span, ...], read: list[tuple[int, int, float]]) -> Iterator[Span]:
@@ -238,16 +257,27 @@ def _words_of(sentences: tuple[Span, ...], read: list[tuple[int, int, float]]) -
 
 
 def _by_word(text: str, spans: list[Span]) -> tuple[Span, ...]:
-    """Add up what falls on the same word: encoders and counters cut words differently."""
+    """Add up what falls on the same word: encoders and counters cut words differently.
+
+    Words end at spaces; where a script has none, what overlaps is a word.
+    """
     found: list[Span] = []
-    start = 0
-    for word in text.split():
-        start = text.index(word, start)
-        end = start + len(word)
-        inner = [s.log_odds for s in spans if start <= s.start < end]
-        if inner:
-            found.append(Span(start=start, end=end, log_odds=sum(inner)))
-        start = end
+    for match in re.finditer(r"\S+", text):
+        inner = sorted(
+            (s for s in spans if match.start() <= s.start < match.end()), key=lambda s: s.start
+        )
+        if inner and not _UNSPACED.search(match.group()):
+            total = sum(s.log_odds for s in inner)
+            found.append(Span(start=match.start(), end=match.end(), log_odds=total))
+            continue
+        groups: list[Span] = []
+        for span in inner:
+            if groups and span.start < groups[-1].end:
+                last = groups.pop()
+                total = last.log_odds + span.log_odds
+                span = Span(start=last.start, end=max(last.end, span.end), log_odds=total)
+            groups.append(span)
+        found += groups
     return tuple(found)
 
 

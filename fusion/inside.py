@@ -11,6 +11,7 @@ et al., "From local explanations to global understanding with explainable AI for
 attention model by integrated gradients (`fusion.gradients`).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +37,7 @@ from ingest.timeline import Timelines
 __all__ = ["Inside", "TakeApart", "code_of", "insides_of", "look_inside"]
 
 _AGE = "MEDS_BIRTH"
+_OF_AGE = ("age_years", "age missing", "AGE last", "AGE missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +169,8 @@ def _notes(model: NotesEmbeddingCandidate, timelines: Timelines, task: int) -> I
     if not len(weights):
         return Inside()
     texts = timelines.part(Modality.NOTES)["text_value"].fillna("").astype(str).tolist()
+    if not any(re.search(r"\w", text) for text in texts):
+        return Inside()  # the model does not read them either
     read = model.encoders.notes(texts)
     tokens = {i: np.asarray(t, np.float64) for i, t in enumerate(read) if len(t)}
     if not tokens:
@@ -258,7 +262,7 @@ def code_of(feature: str) -> str:
     >>> code_of("LOINC//2951-2 last"), code_of("age_years"), code_of("AGE missing")
     ('LOINC//2951-2', 'MEDS_BIRTH', 'MEDS_BIRTH')
     """
-    if feature.lower().startswith("age"):
+    if feature in _OF_AGE:
         return _AGE
     return feature.rpartition(" ")[0]
 

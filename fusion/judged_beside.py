@@ -83,7 +83,8 @@ def judge_unlikeness(
     """
     unlike, where = unlikeness.unlike(), unlikeness.where()
     resamples = draw_resamples(subjects, resamples=bootstrap, seed=seed)
-    reference = max(1 / float(unlikeness.least.max()) - 1, 1.0)
+    least = unlikeness.least[unlikeness.least < 1]  # a modality without reference rows has 1
+    reference = 1 / float(least.max()) - 1 if len(least) else 1.0
     return {
         "alpha": ALPHA,
         # False alarms are alpha on average over reference rows; two of their standard deviations.
@@ -116,8 +117,8 @@ def judge_unlike(
 ) -> dict[str, Any]:
     """Measure the champion with everyone, without the unlike, and among them where 20 are.
 
-    Of fewer it is not said how many are positive, nor is that to be had by subtraction from the
-    figures of the others: these come to three decimals.
+    Where they are fewer, nothing is said of the others either but how many there are: a mean over
+    the others, taken from the mean over all, would tell how many of the few are positive.
     """
     found = {}
     few = 0 < int(unlike.sum()) < FEWEST_UNLIKE
@@ -129,20 +130,12 @@ def judge_unlike(
         entry: dict[str, Any] = {"n": int(rows.sum())}
         if name == "everyone" or not few:
             entry["positives"] = int(label[rows].sum())
-        if entry["n"] >= FEWEST_UNLIKE:
+        if entry["n"] >= FEWEST_UNLIKE and (name == "everyone" or not few):
             resamples = draw_resamples(subjects[rows], resamples=bootstrap, seed=seed)
             measured = measure(risk[rows], label[rows], resamples, threshold=None)
-            shown = {metric: measured[metric] for metric in _SHOWN}
-            entry["metrics"] = _coarse(shown) if few and name != "everyone" else shown
+            entry["metrics"] = {metric: measured[metric] for metric in _SHOWN}
         found[name] = entry
     return found
-
-
-def _coarse(measured: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | None]]:
-    return {
-        metric: {end: None if v is None else round(v, 3) for end, v in found.items()}
-        for metric, found in measured.items()
-    }
 
 
 def warn_beside(sets: Mapping[str, Any], unlikeness: Mapping[str, Any]) -> list[str]:

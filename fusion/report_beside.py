@@ -93,7 +93,8 @@ def unlikeness_section(metrics: Mapping[str, Any]) -> str:
 def _effect(task: str, entry: Mapping[str, Any]) -> str:
     rows = []
     for name, found in entry["unlikeness"].items():
-        cells = [f"fewer than {FEWEST_UNLIKE}", "", ""]
+        few = found["n"] < FEWEST_UNLIKE
+        cells = [f"fewer than {FEWEST_UNLIKE}" if few else "not shown, for these are few", "", ""]
         if "metrics" in found:
             cells = [cell(found["metrics"][metric]) for metric in ("auroc", "logloss", "brier")]
         rows.append((_WHO[name], f"{found['n']}", f"{found.get('positives', '–')}", *cells))

@@ -51,7 +51,8 @@ class Edit:
         if text[:1] in "+-" and len(text) > 1:
             return cls(kind="add" if text[0] == "+" else "without", code=text[1:])
         code, _, value = text.rpartition("=")
-        if code and re.fullmatch(r"[-+]?\d+\.?\d*(e[-+]?\d+)?", value.strip(), re.IGNORECASE):
+        number = r"[-+]?\d+\.?\d*(e[-+]?\d{1,2})?"
+        if code and re.fullmatch(number, value.strip(), re.IGNORECASE):
             return cls(kind="set", code=code, value=float(value))
         raise UsageError(f"a change must be CODE=VALUE, +CODE or -CODE; got {text!r}")
 

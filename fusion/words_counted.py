@@ -1,7 +1,6 @@
 """Where the words stand that a model of counted words weighed: shares of characters of notes."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -33,12 +32,16 @@ def counted_words(
     position = {term: place for place, term in enumerate(vocabulary)}
     words: list[tuple[int, int, int, str]] = []
     for note, text in enumerate(texts):
-        # Composed first, as the vectorizer sees it after accents are off; lengths must not change.
-        composed = unicodedata.normalize("NFC", text)
-        read = composed if len(composed) == len(text) else text
-        for match in _WORD.finditer(read):
-            plain = strip_accents_unicode(match.group().lower())
-            words.append((note, match.start(), match.end(), plain))
+        # Read as the vectorizer does, in small letters and without accents; each character of that
+        # knows where in the note it comes from.
+        plain, origin = [], []
+        for place, character in enumerate(text):
+            read = strip_accents_unicode(character.lower())
+            plain.append(read)
+            origin += [place] * len(read)
+        for match in _WORD.finditer("".join(plain)):
+            start, end = origin[match.start()], origin[match.end() - 1] + 1
+            words.append((note, start, end, match.group()))
     places: dict[int, list[list[int]]] = defaultdict(list)
     for number, (*_, word) in enumerate(words):
         if word in position:

@@ -11,6 +11,7 @@ from scipy.special import expit
 from fusion.explain import Explanation, WordReader, explain
 from fusion.served import ServedRun
 from fusion.what_if import Edit, edit_timelines
+from ingest.errors import UsageError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 from serve.page_codes import amount, name_of
@@ -114,8 +115,12 @@ def explain_timeline(
     Raises:
         UsageError: a change that cannot be made.
     """
+    timeline = served.seen(timeline)
     scorer, number = served.scorer(model or served.champion(task)), served.tasks.index(task)
     changed = [(edit, edit_timelines(timeline, [edit])) for edit in edits]
+    for edit, row in changed:
+        if edit.kind != "without" and not (served.seen(row).events["code"] == edit.code).any():
+            raise UsageError(f"no model of the run sees {edit.code}, so it cannot change a risk")
     return Explained(
         explanation=explain(served, timeline, task, model=model, words=words),
         subject_id=int(timeline.index["subject_id"].iloc[0]),

@@ -17,6 +17,7 @@ from ingest.errors import InputError
 from ingest.schema import Modality
 from serve.explained import Explained
 from serve.page_codes import esc, moment, name_of
+from serve.page_risk import percent
 
 __all__ = ["write_page"]
 
@@ -91,9 +92,9 @@ def _task(one: Explained) -> str:
     )
     return "".join(
         (
-            f"<h2>{esc(found.task)}</h2><p><span class='risk'>{100 * found.risk:.1f} %</span> "
+            f"<h2>{esc(found.task)}</h2><p><span class='risk'>{esc(percent(found.risk))}</span> "
             f"by {esc(found.model)}; of somebody of whom nothing is known it says "
-            f"{100 * one.base_risk:.1f} %.</p>",
+            f"{esc(percent(one.base_risk))}.</p>",
             _what_if(one),
             _modalities(one, largest),
             _events(one, largest),
@@ -107,7 +108,7 @@ def _what_if(one: Explained) -> str:
     if not one.what_if:
         return ""
     rows = "".join(
-        f"<tr><td>{esc(edit)}</td><td>{100 * risk:.1f} %</td></tr>" for edit, risk in one.what_if
+        f"<tr><td>{esc(edit)}</td><td>{esc(percent(risk))}</td></tr>" for edit, risk in one.what_if
     )
     return (
         "<h3>What if</h3><p class='soft'>What the model would say of such a record; not what would "
@@ -162,11 +163,11 @@ def _note(one: Explained, note: ExplainedNote) -> str:
     largest = max([1e-9, *(abs(w.log_odds) for n in one.explanation.notes for w in n.words)])
     words = {w.start: w for w in note.words}
     ends = {s.end: s for s in note.sentences}
-    said, place = [], 0
+    said, place, word = [], 0, None
     for stop in sorted({*words, *(w.end for w in note.words), *ends, len(text)}):
-        word = words.get(place)
+        word = words.get(place) or (word if word is not None and place < word.end else None)
         piece = esc(text[place:stop])
-        if word is not None and word.end == stop:
+        if word is not None:
             piece = (
                 f"<b style='background:{_tint(word.log_odds, largest)}' "
                 f"title='{word.log_odds:+.3f}'>{piece}</b>"
@@ -174,12 +175,15 @@ def _note(one: Explained, note: ExplainedNote) -> str:
         said.append(piece)
         if stop in ends:
             said.append(f"<sup>{ends[stop].log_odds:+.2f}</sup>")
+        if note.sentences and stop == note.sentences[-1].end and text[stop:].strip():
+            said.append("<small> (the model reads no further)</small>")
         place = stop
+    about = "The number after a sentence is the sentence's; its words add up to it."
     name = esc(name_of(str(event["code"]), one.descriptions, "en"))
     return (
         f"<h3>{name} <small>{esc(moment(event['time']))}, {note.log_odds:+.2f} log odds</small>"
-        f"</h3><p class='soft'>{_key()} The number after a sentence is the sentence's; its words "
-        f"add up to it.</p><div class='note'>{''.join(said)}</div>"
+        f"</h3><p class='soft'>{_key()} {about if note.sentences else ''}</p>"
+        f"<div class='note'>{''.join(said)}</div>"
     )
 
 

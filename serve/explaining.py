@@ -75,12 +75,14 @@ def run_explain(a: argparse.Namespace) -> None:
 
 def describe(one: "Explained") -> Iterator[str]:
     """Give what is said of one task for a terminal, without a word of the notes."""
+    from serve.page_risk import percent  # not before it is needed: it brings pandas
+
     found = one.explanation
     time = f"{one.time:%Y-%m-%d %H:%M} UTC"
-    yield f"{found.task}: {100 * found.risk:.1f} % by {found.model}, at {time}"
-    yield f"  of somebody of whom nothing is known it says {100 * one.base_risk:.1f} %"
+    yield f"{found.task}: {percent(found.risk)} by {found.model}, at {time}"
+    yield f"  of somebody of whom nothing is known it says {percent(one.base_risk)}"
     for edit, risk in one.what_if:
-        yield f"  with {edit}: {100 * risk:.1f} %"
+        yield f"  with {edit}: {percent(risk)}"
     yield ""
     yield _row("log odds", "in it", "being there", "")
     for modality in Modality:
@@ -95,7 +97,8 @@ def describe(one: "Explained") -> Iterator[str]:
     for note in found.notes:
         yield ""
         count = len(note.sentences)
-        words = f"note {note.number + 1}, {count} sentences (their words: --page)"
+        read = f", {count} sentences" if count else ""
+        words = f"note {note.number + 1}{read} (its words: --page)"
         yield _row(f"{note.log_odds:+.3f}", "", "", words)
     for image in found.images:
         yield ""

@@ -144,6 +144,9 @@ class Predictor:
         records = self._open_records()
         with naming_damage(store=self.store), self._lock:
             moments = self._moments(self.store, [subject_id])
+            if task is not None:  # another task may ask later
+                mine = [task in names.split(",") for names in moments["tasks"]]
+                moments = moments[mine]
             time = _asked_time(subject_id, moments, at)
             timeline = self._timeline(records, subject_id, time)
             config = getattr(self.served.encoders, "text_config", None)

@@ -251,9 +251,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "disposition_HOME": ("home", "回家"),
     # remarks and errors: all that a failure may say
     "remark_unlike": (
-        "This record is unlike those that the model was trained on ({kind}): at most one in a "
-        "hundred of such would be so by chance. Its risks may be wrong by any amount.",
-        "该病历与模型训练所用的病历不同（{kind}）：同类病历中至多百分之一会偶然如此。其风险值可能有任意程度的偏差。",
+        "This record is unlike those that the model was trained on ({kind}): of records like "
+        "those, at most one in a hundred would be called so. Its risks may be wrong by any amount.",
+        "该病历与模型训练所用的病历不同（{kind}）：与训练病历相似者中，至多百分之一会被如此判定。"
+        "其风险值可能有任意程度的偏差。",
     ),
     "remark_image_unused": (
         "{n} of the images joined no patient or could not be read, and were left out.",

@@ -4,12 +4,15 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.special import expit
 
 from fusion.attention import AttentionCandidate
+from fusion.calibration import Calibrator
 from fusion.candidates import CANDIDATES
-from fusion.explain import ExplainedImage, Explanation, explain
+from fusion.explain import ExplainedImage, Explanation, Span, _by_word, explain
 from fusion.inside import look_inside
 from fusion.prevalence import to_logit
 from fusion.scoring import ALL_MODALITIES
@@ -189,6 +192,61 @@ def test_what_is_said_to_matter_matters_more_than_anything_else(
     assert np.mean(most) > 1.5 * np.mean(other)
 
 
+@pytest.mark.parametrize("name", ["attention", "stacked", "notes_embedding"])
+def test_notes_keep_their_numbers_whatever_is_dropped(
+    clinic: tuple[ServedRun, Timelines], name: str
+) -> None:
+    """A note of spaces has no token, equal notes are two, and attention reads the last eight."""
+    served, timelines = clinic
+    one = row(timelines, complete(timelines)[0])
+    (note,) = np.flatnonzero(one.events["modality"] == str(NOTES))
+    texts = ["feels well", "   ", "tired and breathless", "feels well", *["no complaint"] * 6]
+    copies = pd.concat([one.events.iloc[[note]]] * len(texts), ignore_index=True)
+    rest = one.events.drop(index=note)
+    events = pd.concat([rest, copies.assign(text_value=texts)], ignore_index=True)
+    events = events.sort_values(["row", "time"], na_position="first", kind="stable")
+    many = Timelines(index=one.index, events=events.reset_index(drop=True), images=one.images)
+    found = explain(served, many, "ill", model=name, words=WholeNotes())
+    read = [2, 3, 4, 5, 6, 7, 8, 9] if name == "attention" else [0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [told.number for told in found.notes] == read
+    shares = {told.number: told.log_odds for told in found.notes}
+    assert shares[4] == pytest.approx(shares[9], rel=1e-4)
+    assert shares[2] != shares[3]
+    said = {
+        told.number: [texts[told.number][w.start : w.end] for w in told.words]
+        for told in found.notes
+    }
+    assert said[2] == ["tired", "and", "breathless"]
+
+
+def test_steps_that_change_nothing_leave_the_shares_as_they_are(
+    clinic: tuple[ServedRun, Timelines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served, timelines = clinic
+    one = row(timelines, complete(timelines)[1])
+    at = np.linspace(-12, 12, 4001)
+    steps = tuple(zip(at.tolist(), expit(at).tolist(), strict=True))
+    found = []
+    for kind in ("identity", "isotonic"):
+        same = Calibrator(kind=kind, steps=steps)
+        with monkeypatch.context() as patch:
+            patch.setattr(ServedRun, "calibrator", lambda *asked, same=same: same)
+            found.append(explain(served, one, "ill", model="stacked"))
+    for code, share in found[0].events.items():
+        assert found[1].events[code] == pytest.approx(share, rel=0.02, abs=1e-4)
+    for modality in Modality:
+        there = found[0].being_there[modality]
+        assert found[1].being_there[modality] == pytest.approx(there, rel=0.02, abs=2e-3)
+
+
+def test_a_script_without_spaces_has_words_all_the_same() -> None:
+    text = "患者气促。 no oedema."
+    cut = [(0, 2), (2, 3), (2, 4), (4, 5), (6, 8), (9, 15), (15, 16)]
+    spans = [Span(start=a, end=b, log_odds=1.0) for a, b in cut]
+    found = [(text[w.start : w.end], w.log_odds) for w in _by_word(text, spans)]
+    assert found == [("患者", 1.0), ("气促", 2.0), ("。", 1.0), ("no", 1.0), ("oedema.", 2.0)]
+
+
 def test_a_hidden_modality_has_no_share(clinic: tuple[ServedRun, Timelines]) -> None:
     served, timelines = clinic
     one = row(timelines, complete(timelines)[0]).only(frozenset({EVENTS}))
@@ -224,7 +282,10 @@ def test_an_explanation_holds_no_words_of_a_note(clinic: tuple[ServedRun, Timeli
     """Whoever logs one must not log what a patient said."""
     served, timelines = clinic
     one = row(timelines, complete(timelines)[0])
-    found = explain(served, one, "ill", words=WholeNotes())
+    found = explain(served, one, "ill", model="attention", words=WholeNotes())
     assert isinstance(found, Explanation)
+    assert found.notes
     (text,) = one.part(NOTES)["text_value"]
-    assert text not in repr(found)
+    for word in str(text).split():
+        assert f"'{word}" not in repr(found)
+        assert len(word) < 5 or word not in repr(found)

@@ -18,6 +18,7 @@ from fusion.train import token_cache
 from ingest.errors import DEFECT, InputError, LimitError, UsageError
 from ingest.store import RecordStore
 from serve.cli import main
+from serve.page_risk import percent
 from tests.hospital import ROOT, Hospital, medweave
 
 COMMANDS = (
@@ -243,7 +244,7 @@ def test_explain_says_what_added_to_a_risk_and_marks_the_words_on_its_page(
     page = tmp_path / "why.html"
     change = "--what-if=LOINC//2160-0=2.5"
     printed = medweave(*words, change, "--what-if=+SNOMED//38341003", "--page", page).stdout
-    assert f"heart_failure_1y: {100 * row['risk']:.1f} %" in printed
+    assert f"heart_failure_1y: {percent(row['risk'])} by " in printed
     assert "with LOINC//2160-0=2.5: " in printed
     assert "with +SNOMED//38341003: " in printed
     told = json.loads(medweave(*words, "--model", "attention", "--json").stdout)[0]
