@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 _SETS, _BANDS, _FAMILIAR = "conformal.json", "intervals.json", "unlikeness"
-_AGAIN = "train again (the same command; its models are not fitted anew)"
 
 
 def write_beside(
@@ -88,12 +87,8 @@ def read_sets(run: Path) -> LabelSets:
     Raises:
         RunError: the run was trained by a version that had no label sets.
     """
-    if not (run / _SETS).is_file():
-        raise RunError(
-            f"{run} was trained before there were label sets: it scores, but cannot say which "
-            f"labels are ruled out; {_AGAIN}"
-        )
-    return LabelSets.from_json(read_json(run / _SETS))
+    place = _stated(run, _SETS, "there were label sets", "cannot say which labels are ruled out")
+    return LabelSets.from_json(read_json(place))
 
 
 def read_bands(run: Path) -> dict[str, dict[str, Band]]:
@@ -102,13 +97,10 @@ def read_bands(run: Path) -> dict[str, dict[str, Band]]:
     Raises:
         RunError: the run was trained by a version that stated none.
     """
-    if not (run / _BANDS).is_file():
-        raise RunError(
-            f"{run} was trained before risks had intervals: it scores, but states none; {_AGAIN}"
-        )
+    place = _stated(run, _BANDS, "risks had intervals", "states none")
     return {
         task: {name: Band.from_json(found) for name, found in by_name.items()}
-        for task, by_name in read_json(run / _BANDS).items()
+        for task, by_name in read_json(place).items()
     }
 
 
@@ -118,9 +110,15 @@ def read_familiar(run: Path, encoders: Embedder) -> Familiar:
     Raises:
         RunError: the run was trained by a version that did not measure it.
     """
-    if not (run / _FAMILIAR).is_dir():
+    lacking = "cannot say who is unlike its training"
+    return Familiar.load(_stated(run, _FAMILIAR, "unlikeness was measured", lacking), encoders)
+
+
+def _stated(run: Path, name: str, since: str, lacking: str) -> Path:
+    """Give where it is stated; say what a run of before then does and does not."""
+    if not (run / name).exists():
         raise RunError(
-            f"{run} was trained before unlikeness was measured: it scores, but cannot say who is "
-            f"unlike its training; {_AGAIN}"
+            f"{run} was trained before {since}: it scores, but {lacking}; train again (the same "
+            "command; its models are not fitted anew)"
         )
-    return Familiar.load(run / _FAMILIAR, encoders)
+    return run / name

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fusion.report_tables import METRIC_WORDS
 from fusion.thresholds import AT_THRESHOLDS
 
 __all__ = [
@@ -17,15 +18,6 @@ __all__ = [
 ]
 
 _MODELS = ("auroc", "auprc", "logloss", "brier", "ece")
-_WORDS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "logloss": "log-loss",
-    "brier": "Brier",
-    "ece": "ECE",
-    "ppv": "PPV",
-    "npv": "NPV",
-}
 
 
 def plain(said: Any) -> str:
@@ -62,7 +54,7 @@ def models_table(entry: Mapping[str, Any]) -> str:
         shown = f"**{plain(name)} (serves)**" if name == entry["champion"] else plain(name)
         calibrated = [_figure(line[part], digits=2) for part in ("slope", "intercept")]
         rows.append((shown, *(_figure(found[m]) for m in _MODELS), *calibrated))
-    head = ("model", *(_WORDS[m] for m in _MODELS), "calibration slope", "intercept")
+    head = ("model", *(METRIC_WORDS[m] for m in _MODELS), "calibration slope", "intercept")
     return _table(head, rows)
 
 
@@ -76,7 +68,7 @@ def thresholds_table(entry: Mapping[str, Any]) -> str:
         )
         for one in entry["at_thresholds"]
     ]
-    head = ("risk at least", "called", *(_WORDS.get(name, name) for name in AT_THRESHOLDS))
+    head = ("risk at least", "called", *(METRIC_WORDS[name] for name in AT_THRESHOLDS))
     return _table(head, rows)
 
 

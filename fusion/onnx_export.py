@@ -5,7 +5,6 @@ safetensors and LightGBM's own text, which other systems read as they are.
 """
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -74,7 +73,6 @@ def export_onnx(
     _clear(out)
     candidate = AttentionCandidate.load(run / "models" / EXPORTED, encoders)
     config = read_json(run / "run.json")
-    calibration = read_json(run / "calibration.json")
     _write_graphs(out, candidate, encoders)
     write_json(out / "vocabulary.json", candidate.vocabulary.to_json())
     said = {
@@ -84,7 +82,7 @@ def export_onnx(
         "champions": {task: served.champion(task) for task in served.tasks},
         "prevalence": served.prevalence,
         "thresholds": {task: served.threshold(task, EXPORTED) for task in served.tasks},
-        "calibration": {task: _calibrator(calibration[task][EXPORTED]) for task in served.tasks},
+        "calibration": {task: served.calibrator(task, EXPORTED).to_json() for task in served.tasks},
         "preprocessing": encoders.preprocessing,
         "vocabulary": "vocabulary.json",
         "parts": asdict(candidate.parts),
@@ -123,10 +121,6 @@ def _exportable(served: ServedRun) -> FrozenEncoders:
             f"{type(served.encoders).__name__}"
         )
     return served.encoders
-
-
-def _calibrator(kept: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: kept[name] for name in ("kind", "slope", "intercept", "steps")}
 
 
 def _refuse(served: ServedRun, model: str | None) -> None:

@@ -17,6 +17,7 @@ from fusion.figures import (
 from fusion.judged import Judged
 from fusion.report_beside import describe_beside, sets_section, unlikeness_section
 from fusion.report_tables import (
+    METRIC_WORDS,
     cell,
     missing_table,
     subgroups_table,
@@ -27,16 +28,6 @@ from fusion.report_tables import (
 __all__ = ["describe_metrics", "write_report"]
 
 _SHOWN = ("auroc", "auprc", "logloss", "brier", "ece", "sensitivity", "specificity", "f1")
-_WORDS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "logloss": "log-loss",
-    "brier": "Brier",
-    "ece": "ECE",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "f1": "F1",
-}
 _STYLE = """
 :root { --ink:#22303c; --soft:#5b6875; --line:#dfe4e9; --blue:#1f5fa8; --wash:#eef4fb; }
 * { box-sizing:border-box; }
@@ -102,7 +93,7 @@ def describe_metrics(metrics: Mapping[str, Any]) -> str:
             f"positives ({metrics['split'].replace('_', ' ')})",
             entry.get("why", f"champion: {entry['champion']}"),
             "",
-            _line("model", [_WORDS[m] for m in _SHOWN[:5]]),
+            _line("model", [METRIC_WORDS[m] for m in _SHOWN[:5]]),
         ]
         for name, found in entry["models"].items():
             mark = "* " if name == entry["champion"] else "  "
@@ -225,7 +216,7 @@ def _models(entry: Mapping[str, Any]) -> str:
         "calibration rows (no row judged here was used). Slope and intercept: of calibration; 1 "
         "and 0 are right."
     )
-    head = ("model", *(_WORDS[m] for m in _SHOWN), "threshold", "slope", "intercept")
+    head = ("model", *(METRIC_WORDS[m] for m in _SHOWN), "threshold", "slope", "intercept")
     return table(caption, head, rows, marked=list(entry["models"]).index(entry["champion"]))
 
 
@@ -238,7 +229,7 @@ def _lead(entry: Mapping[str, Any]) -> str:
         found = lead[metric]
         if found["value"] is not None and found["low"] is not None:
             parts.append(
-                f"{_WORDS[metric]} {found['value']:+.3f} ({found['low']:+.3f} to "
+                f"{METRIC_WORDS[metric]} {found['value']:+.3f} ({found['low']:+.3f} to "
                 f"{found['high']:+.3f})"
             )
     return (
@@ -298,7 +289,7 @@ def _subsets(judged: Judged, entry: Mapping[str, Any]) -> str:
             )
     metrics = ("auroc", "auprc", "logloss", "brier")
     oracle = entry.get("oracle", {})
-    head = ["seen", *(_WORDS[m] for m in metrics)]
+    head = ["seen", *(METRIC_WORDS[m] for m in metrics)]
     head += ["best possible AUROC", "best possible log-loss"] if oracle else []
     rows = []
     for name, found in entry["subsets"].items():

@@ -7,10 +7,31 @@ from typing import Any
 from fusion.disclosure import FEWEST_SHOWN, UNDER, WHY_WITHHELD
 from fusion.thresholds import AT_THRESHOLDS
 
-__all__ = ["cell", "missing_table", "percent", "subgroups_table", "table", "thresholds_table"]
+__all__ = [
+    "METRIC_WORDS",
+    "cell",
+    "missing_table",
+    "percent",
+    "subgroups_table",
+    "table",
+    "thresholds_table",
+]
+
+METRIC_WORDS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "logloss": "log-loss",
+    "brier": "Brier",
+    "ece": "ECE",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "f1": "F1",
+    "ppv": "PPV",
+    "npv": "NPV",
+}
+"""How a report, a card and a terminal call what metrics.json measures."""
 
 _NOT_SHOWN = "–"
-_SPOKEN = {"ppv": "PPV", "npv": "NPV"}
 
 
 def table(
@@ -53,7 +74,7 @@ def thresholds_table(entry: Mapping[str, Any]) -> str:
         "called are ill; NPV: how many of the others are not. Both change with the base rate. "
         "Which threshold is right depends on what a missed patient and a false alarm cost."
     )
-    head = ("risk at least", "called", *(_SPOKEN.get(name, name) for name in AT_THRESHOLDS))
+    head = ("risk at least", "called", *(METRIC_WORDS[name] for name in AT_THRESHOLDS))
     return table(caption, head, rows)
 
 

@@ -4,8 +4,8 @@ A row is as unlike as the most unlike of its notes, or of its images: one film o
 the body among three chest films is what is to be found. The distance uses the whole covariance,
 shrunk as much as the number of items asks for (Ledoit and Wolf, Journal of Multivariate Analysis
 88, 2004), for what a picture or a language of another kind does happens mostly in directions in
-which training's items hardly differ. Among 7,000 simulated patients, the share of items flagged at
-0.01 (`python -m tests.benchmarks.unlikeness` repeats what was chosen):
+which training's items hardly differ. Tried once among 7,000 simulated patients, the share of items
+flagged at 0.01 (`python -m tests.benchmarks.unlikeness` measures what was chosen, the last line):
 
     distance                              films inverted   words shuffled   in Chinese
     first 16 principal directions, white            35 %              0 %          0 %

@@ -21,7 +21,6 @@ A year alone stays: it is no part of a day. What is written as a date and is non
 [DATE], and so is a period whose ends share a month or year ("March 4 - 9, 2024"). `dateparser` 1.5
 was tried: 53 kB a second, and "a 60" was a date. Over 400 lines, since the forms stand or fall with
 each other: what one takes another must not.
-Over 400 lines, so that all forms stand beside one another.
 """
 
 import hmac

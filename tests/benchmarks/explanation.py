@@ -64,7 +64,9 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(prefix="medweave-explanation-") as place:
         _deletion(served, rows.timelines, name, Path(place), random.Random(a.seed))
-        _planted(served.fitted(name), Path(place), a.seed)
+        model = served.fitted(name)
+        if isinstance(model, AttentionCandidate):  # whose weights can be shuffled
+            _planted(model, Path(place), a.seed)
 
 
 def _deletion(
@@ -158,7 +160,7 @@ def _painted(one: Timelines, image: ExplainedImage, taken: list[_Part], place: P
     return replace(one, events=events)
 
 
-def _planted(model: Candidate, place: Path, seed: int) -> None:
+def _planted(model: AttentionCandidate, place: Path, seed: int) -> None:
     world = read_world()
     print("| drawn | of the raising heat, on it | of the square | ratio | weights shuffled |")
     print("|---|---|---|---|---|")
@@ -186,19 +188,19 @@ def _on_it(model: Candidate, films: Timelines, masks: np.ndarray) -> float:
 
 
 @contextmanager
-def _shuffled(model: Candidate, seed: int) -> Iterator[Candidate]:
+def _shuffled(model: AttentionCandidate, seed: int) -> Iterator[Candidate]:
     """Shuffle what an attention model learnt of images, and put it back."""
-    if not isinstance(model, AttentionCandidate):
-        raise SystemExit("planted findings are looked for by attention alone: --model attention")
     images = [(member.images, member.wide) for member in model.members]
     tensors = [t for i, w in images for t in (i.whole_whiten, i.whiten, w.image_weight)]
     generator, kept = torch.Generator().manual_seed(seed), [tensor.clone() for tensor in tensors]
     for tensor in tensors:
         order = torch.randperm(tensor.numel(), generator=generator)
         tensor.copy_(tensor.flatten()[order].view_as(tensor))
-    yield model
-    for tensor, before in zip(tensors, kept, strict=True):
-        tensor.copy_(before)
+    try:
+        yield model
+    finally:
+        for tensor, before in zip(tensors, kept, strict=True):
+            tensor.copy_(before)
 
 
 if __name__ == "__main__":

@@ -21,28 +21,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ingest.records import open_bytes
 from tests.benchmarks.additions import write_a_day, write_new_patients
+from tests.benchmarks.table import Row, print_table
 
 UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 ROOT = Path(__file__).parents[2]
 MB = 1e6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table."""
-
-    step: str
-    measured: str
-    ceiling: str
-    ratio: float
-    target: str
 
 
 def main() -> None:
@@ -60,9 +49,8 @@ def main() -> None:
             for row in STEPS[step](place, a):
                 print(f"{row.step}: {row.measured}; {row.ceiling}; {row.ratio:.3g}", flush=True)
                 rows.append(row)
-    print("\n| step | measured | against | ratio | must reach |\n|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {row.step} | {row.measured} | {row.ceiling} | {row.ratio:.3g} | {row.target} |")
+    print()
+    print_table(rows)
 
 
 # What is measured ------------------------------------------------------------------------------

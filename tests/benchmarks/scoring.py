@@ -55,20 +55,10 @@ from ingest.schema import Modality
 from ingest.timeline import Timelines
 from serve.predictor import ROWS_AT_ONCE
 from tests.benchmarks.clock import STEPS_OF_A_SCORE, best_seconds, timed_steps
+from tests.benchmarks.table import Row, print_table
 
 _ROOT = Path(__file__).parents[2]
 _MANY, _FEW = 2000, 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table."""
-
-    step: str
-    measured: str
-    ceiling: str
-    ratio: float
-    target: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +118,7 @@ def main() -> None:
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before")
         rows = [row for name in a.only for row in STEPS[name](asked)]
         print(f"load {os.getloadavg()[0]:.1f} after\n")
-    print("| step | measured | against | ratio | must reach |\n|---|---|---|---|---|")
-    for row in rows:
-        print(f"| {row.step} | {row.measured} | {row.ceiling} | {row.ratio:.3g} | {row.target} |")
+    print_table(rows)
 
 
 def _read(a: argparse.Namespace, tokens: Path) -> Asked:

@@ -18,9 +18,11 @@ from PIL import Image
 
 from fusion.candidates import Lesson
 from fusion.rows import Rows
-from fusion.run import write_json
+from fusion.run import read_json, write_json
+from fusion.served import ServedRun
+from fusion.train import train
 from ingest.errors import RunError
-from ingest.labels import write_labels, write_splits
+from ingest.labels import read_cohort, write_labels, write_splits
 from ingest.schema import DATASET_COLUMNS, EVENT_SCHEMA
 from ingest.store import RecordStore
 from ingest.timeline import Timelines
@@ -28,6 +30,9 @@ from ingest.timeline import Timelines
 DAY = pd.Timestamp("2024-03-01 12:00")
 SICK = ("breathless and swollen", "short of breath with oedema", "tired and breathless")
 WELL = ("feels well", "no complaint at all", "good exercise tolerance")
+
+
+QUICK = ("prevalence", "events_logistic", "notes_tfidf", "images_embedding", "average")
 
 
 class HashedEncoders:
@@ -178,3 +183,23 @@ def lesson(
     watched = learnt if tuning is None else Rows(timelines=tuning, labels=tuning_labels)
     given = {"tasks": ("ill",), "encoders": HashedEncoders()} | more
     return Lesson(train=learnt, tuning=watched, **given)
+
+
+def fit(place: Path, run: str = "run", **more: Any) -> dict:
+    """Train on a clinic that was written there, on quick models unless others are asked for."""
+    more = {"candidates": QUICK, "encoders": HashedEncoders()} | more
+    return train(place / "store", place / "cohort", place / run, **more)
+
+
+def hashes(run: Path) -> dict[str, str]:
+    return read_json(run / "manifest.json")["sha256"]
+
+
+def serve(run: Path) -> ServedRun:
+    return ServedRun(run, encoders=HashedEncoders())
+
+
+def held_out(place: Path) -> Timelines:
+    cohort = read_cohort(place / "cohort")
+    index = cohort.index.iloc[cohort.rows("held_out")].reset_index(drop=True)
+    return RecordStore(place / "store").timelines(index)
