@@ -12,9 +12,12 @@ from fusion.bands import Band, fit_bands
 from fusion.candidates import Embedder
 from fusion.conformal import LabelSets, fit_label_sets
 from fusion.fitting import Scored
+from fusion.late import PARTS
 from fusion.run import read_json, write_json
+from fusion.scoring import ALL_MODALITIES
 from fusion.unlikeness import Familiar, fit_familiar
 from ingest.errors import RunError
+from ingest.schema import Modality
 from ingest.timeline import Timelines
 
 __all__ = [
@@ -36,6 +39,7 @@ def write_beside(
     unseen: Sequence[Timelines],
     *,
     tasks: Sequence[str],
+    candidates: Sequence[str],
     encoders: Embedder,
     seed: int,
     folds: int | None,
@@ -49,6 +53,7 @@ def write_beside(
         train: the rows that models learn from; all rows, where `folds` are given.
         unseen: tuning and calibration rows; none, where `folds` are given.
         tasks: the columns of what was scored.
+        candidates: the run's models; notes or images that none of them reads are not read here.
         encoders: the frozen encoders.
         seed: of the samples and the folds.
         folds: in how many scores were cross-fitted, if they were.
@@ -64,7 +69,8 @@ def write_beside(
         for task, by_name in bands.items()
     }
     write_json(run / _BANDS, stated)
-    familiar = fit_familiar(train, unseen, encoders, seed=seed, folds=folds)
+    modalities = _read_by(candidates)
+    familiar = fit_familiar(train, unseen, encoders, modalities=modalities, seed=seed, folds=folds)
     familiar.save(run / _FAMILIAR)
 
 
@@ -112,6 +118,13 @@ def read_familiar(run: Path, encoders: Embedder) -> Familiar:
     """
     lacking = "cannot say who is unlike its training"
     return Familiar.load(_stated(run, _FAMILIAR, "unlikeness was measured", lacking), encoders)
+
+
+def _read_by(candidates: Sequence[str]) -> frozenset[Modality]:
+    """Say what a run compares: what its models look at, and events, which need no encoder."""
+    if set(candidates) <= {"prevalence", *PARTS}:
+        return frozenset({Modality.EVENTS, *(PARTS[n] for n in candidates if n in PARTS)})
+    return ALL_MODALITIES
 
 
 def _stated(run: Path, name: str, since: str, lacking: str) -> Path:

@@ -280,7 +280,7 @@ def _write_beside(
 ) -> None:
     parts = [_together(list(read.values()))] if config["folds"] else list(read.values())
     train, *unseen = (part.timelines for part in parts)
-    more = {name: config[name] for name in ("tasks", "seed", "folds", "calibration")}
+    more = {name: config[name] for name in ("tasks", "candidates", "seed", "folds", "calibration")}
     write_beside(run, scored, train, unseen, encoders=encoders, **more)
 
 

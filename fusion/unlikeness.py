@@ -30,6 +30,7 @@ from safetensors.numpy import load_file, save_file
 from fusion.candidates import Embedder
 from fusion.folds import subject_folds
 from fusion.run import read_json, write_json
+from fusion.scoring import ALL_MODALITIES
 from fusion.unlike_events import EventSpread
 from fusion.unlike_tokens import ItemMeans, TokenSpread, read_items
 from ingest.errors import RunError
@@ -198,6 +199,7 @@ def fit_familiar(
     reference: Sequence[Timelines],
     encoders: Embedder,
     *,
+    modalities: frozenset[Modality] = ALL_MODALITIES,
     seed: int = 0,
     folds: int | None = None,
 ) -> Familiar:
@@ -207,11 +209,12 @@ def fit_familiar(
         train: what models learn from; all rows, where `folds` are given.
         reference: rows that they do not learn from; not looked at where `folds` are given.
         encoders: the frozen encoders.
+        modalities: of notes and images, which are compared; events always are.
         seed: of the samples and the folds.
         folds: measure each row of train against the other folds' instead.
     """
     train = _sample(train, _REFERENCE_ROWS if folds else _TRAIN_ROWS, seed)
-    items = {modality: read_items(train, modality, encoders) for modality in _TOKENS}
+    items = {m: read_items(train, m, encoders) for m in _TOKENS if m in modalities}
     spreads = _Spreads.fit(train, items)
     if folds:
         distances = [_out_of_fold(train, items, folds, seed)]

@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 import tests.shapes  # the hook below looks it up by name
-from tests.hospital import ROOT, Hospital, medweave
+from tests.hospital import ROOT, Hospital, medweave, readme_session
 
 # Before any test imports them: their annotations are assertions from here on.
 install_import_hook(["encoders", "fusion"], f"{tests.shapes.__name__}.checked")
@@ -29,25 +29,17 @@ def hospital(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Hospit
     place = (base if worker_id == "master" else base.parent) / "hospital-60"
     place.mkdir(exist_ok=True)
     made = Hospital(place=place, printed={})
-    steps: dict[str, list[str | Path]] = {
-        "simulate": ["simulate", "--patients", "60", "--seed", "7", "--out", made.source],
-        "ingest": [
-            *("ingest", made.source / "fhir", made.source / "dicom", "--store", made.store),
-            "--public",
-        ],
-        "cohort": [
-            *("cohort", "--store", made.store, "--task", "ingest/tasks/heart_failure_1y.yaml"),
-            *("--out", made.cohort),
-        ],
-        "train": ["train", "--store", made.store, "--cohort", made.cohort, "--run", made.run],
-        "evaluate": ["evaluate", made.run, "--oracle", made.source / "oracle.parquet"],
-        "predict": ["predict", made.run, "--store", made.store, "--out", place / "risks.parquet"],
-    }
+    public = {"ingest": ["--public"]}  # with the published key, so that the ids repeat
+    steps = readme_session(place, 60)
     with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name, arguments in steps.items():
+        for command in steps:
+            name = command[0]
+            if name == "serve":  # the page has its own journey; here only that the words are right
+                command = [*command, "--help"]
             said = place / f"{name}.stdout"
             if not said.exists():
-                said.write_text(medweave(*arguments).stdout, "utf-8")
+                done = medweave(*command, *public.get(name, []))
+                said.write_text(done.stdout, "utf-8")
             made.printed[name] = said.read_text("utf-8")
     return made

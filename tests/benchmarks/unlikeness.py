@@ -64,7 +64,8 @@ def main() -> None:
             hospital = Hospital(a.place or scratch, "default", _SEED, a.training + _HELD_OUT)
             a.store, a.cache = hospital.store, hospital.tokens
             a.cohort, a.run = hospital.cohort(a.training, _HELD_OUT), hospital.place / "run"
-            train(a.store, a.cohort, a.run, candidates=["prevalence"], cache=a.cache, progress=True)
+            quick = ("prevalence", "events_logistic", "notes_embedding", "images_embedding")
+            train(a.store, a.cohort, a.run, candidates=quick, cache=a.cache, progress=True)
         sources = read_json(a.run / "sources.json", "store", "cohort")
         store, cohort = (Path(getattr(a, what) or sources[what]) for what in ("store", "cohort"))
         served = ServedRun(a.run, cache=a.cache or token_cache(store))

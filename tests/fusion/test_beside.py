@@ -1,6 +1,7 @@
 """What a run states beside a risk: of whom, sealed, and what runs of before say."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 
 from fusion.conformal import LEVELS, fit_cut
 from fusion.run import seal_run
+from fusion.served import ServedRun
 from ingest.errors import RunError
 from ingest.labels import read_cohort
+from ingest.schema import Modality
 from ingest.store import RecordStore
-from tests.fusion.clinic import fit, hashes, held_out, serve, write_clinic
+from tests.fusion.clinic import HashedEncoders, fit, hashes, held_out, serve, write_clinic
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,34 @@ def test_damage_to_what_is_stated_beside_a_risk_is_found(
     (tmp_path / "run" / name).unlink()
     with pytest.raises(RunError, match=f"{name} is missing"):
         serve(tmp_path / "run")
+
+
+class Blind(HashedEncoders):
+    """Encoders of a machine without images and weights: to be asked is to fail."""
+
+    def notes(self, texts: Sequence[str], *, progress: bool = False) -> list[np.ndarray]:
+        raise AssertionError("a note was read")
+
+    def images(self, paths: Sequence[Path], *, progress: bool = False) -> list[np.ndarray]:
+        raise AssertionError("an image was read")
+
+
+def test_notes_and_images_that_no_model_looks_at_are_not_read_to_compare_them(
+    clinic: Path,
+) -> None:
+    fit(clinic, "events", candidates=("prevalence", "events_logistic"), encoders=Blind())
+    timelines = held_out(clinic)
+    compared = ServedRun(clinic / "events", encoders=Blind()).unlikeness(timelines).by_modality
+    assert np.isfinite(compared[:, 0]).all()
+    assert np.isnan(compared[:, 1:]).all()
+
+
+def test_what_a_model_looks_at_is_compared(clinic: Path) -> None:
+    timelines = held_out(clinic)
+    compared = serve(clinic / "run").unlikeness(timelines).by_modality
+    has = np.stack([timelines.has(modality) for modality in Modality], axis=1)
+    np.testing.assert_array_equal(np.isfinite(compared), has)
+    assert has.any(axis=0).all()
 
 
 def test_an_older_run_scores_and_says_that_it_states_nothing_beside(
