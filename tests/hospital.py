@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -18,9 +19,9 @@ _processes.set_forkserver_preload(["tests.preloaded"])
 
 
 def medweave(
-    *arguments: str | Path, code: int = 0, timeout_s: float = 600
+    *arguments: str | Path, code: int | Collection[int] = 0, timeout_s: float = 600
 ) -> CompletedProcess[str]:
-    """Run the command line in a process of its own and insist on its exit code.
+    """Run the command line in a process of its own and insist on its exit code, or on one of some.
 
     The process is forked from one that has imported the packages and done nothing else, which
     spares each command some ten seconds of imports.
@@ -36,7 +37,8 @@ def medweave(
             process.join()
         printed = [f.read_text("utf-8") if f.is_file() else "" for f in (out, err)]
     done = CompletedProcess(words, process.exitcode, *printed)
-    assert done.returncode == code, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    codes = {code} if isinstance(code, int) else code
+    assert done.returncode in codes, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done
 
 

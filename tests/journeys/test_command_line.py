@@ -15,7 +15,7 @@ from encoders.frozen import FrozenEncoders
 from fusion.candidates import CANDIDATES
 from fusion.run import verify_run
 from fusion.train import token_cache
-from ingest.errors import DEFECT, InputError, LimitError, UsageError
+from ingest.errors import DEFECT, InputError, LimitError, StoreError, UsageError
 from ingest.store import RecordStore
 from serve.cli import main
 from serve.page_risk import percent
@@ -134,12 +134,20 @@ def test_an_error_is_one_sentence_without_traceback(
     arguments: list[str], code: int | None, words: str, tmp_path: Path
 ) -> None:
     filled = [a.replace("{tmp}", str(tmp_path)) for a in arguments]
-    done = subprocess.run(
-        [sys.executable, "-m", "serve.cli", *filled], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == code if code is not None else done.returncode in {5, 6}, done.stderr
+    done = medweave(*filled, code={5, 6} if code is None else code)
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_is_a_command_and_a_module() -> None:
+    """The other tests run it in forked processes; this is what a shell starts."""
+    beside = Path(sys.executable).with_name("medweave")
+    for words in ([sys.executable, "-m", "serve.cli"], [str(beside)]):
+        words = [*words, "store", "info", "nowhere"]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == StoreError.exit_code
+        assert done.stderr.startswith("medweave store: nowhere ")
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", COMMANDS)
