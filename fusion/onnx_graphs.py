@@ -18,7 +18,6 @@ from typing import Any, no_type_check
 import torch
 from torch import Tensor, nn
 
-import fusion.wide
 from encoders.image import ImageEncoder, Pixels
 from encoders.text import TextEncoder, WordPieces
 from fusion.model import RiskModel
@@ -65,8 +64,7 @@ def fusion_graph(members: Sequence[RiskModel]) -> bytes:
             example[name] = torch.ones(shape, dtype=torch.bool)
         else:
             example[name] = torch.rand((*shape, width) if what == "values" else shape)
-    with _any_number_of_rows():
-        return _export(_Ensemble(members), example, PARTS, "log_odds")
+    return _export(_Ensemble(members), example, PARTS, "log_odds")
 
 
 class _Text(nn.Module):
@@ -103,19 +101,6 @@ class _Ensemble(nn.Module):
     def forward(self, *parts: Tensor) -> Tensor:
         named = dict(zip(PARTS, parts, strict=True))
         return torch.stack([member(**named).logits for member in self.members]).mean(dim=0)
-
-
-@contextmanager
-def _any_number_of_rows() -> Iterator[None]:
-    """Let `len` of a tensor in fusion.wide be a symbol: Python's own `len` gives a number only.
-
-    That number would become part of the graph, which then took no other number of rows.
-    """
-    fusion.wide.len = lambda value: value.shape[0] if isinstance(value, Tensor) else len(value)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        del fusion.wide.len  # type: ignore[attr-defined]
 
 
 def _export(

@@ -89,7 +89,7 @@ class WidePart(nn.Module):
         )
         blocks = torch.stack([events, notes, images, gated], dim=1)
         blocks = torch.where(shown_blocks(present)[..., None], blocks, 0.0)
-        return torch.cat([blocks, self.intercept.expand(len(blocks), 1, -1)], dim=1)
+        return torch.cat([blocks, self.intercept.expand(blocks.shape[0], 1, -1)], dim=1)
 
 
 def _affine(x: Float[Tensor, "b s"], weight: Float[Tensor, "s1 k"]) -> Float[Tensor, "b k"]:
