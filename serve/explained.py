@@ -1,7 +1,7 @@
 """What is said of why a risk is what it is: an explanation, and what it rests on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,13 @@ from ingest.errors import UsageError
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 from serve.page_codes import amount, name_of
+from serve.pictures import heat_pictures
+from serve.prediction import DAYS_A_YEAR
+from serve.texts import Language, say
 
-__all__ = ["Explained", "explain_timeline"]
+__all__ = ["Explained", "Explainer"]
+
+_BIRTH = "MEDS_BIRTH"  # it is the age that a model reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,9 @@ class Explained:
     descriptions: Mapping[str, str]
     """Human names of codes."""
 
+    pictures: Mapping[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    """By the number of an explained image: it and it with its heat, as PNG."""
+
     what_if: tuple[tuple[Edit, float], ...] = ()
     """Changes, each made alone, and the risk of such a record."""
 
@@ -48,19 +56,24 @@ class Explained:
         """Say whether the record has anything of a modality."""
         return bool(self.timeline.has(modality)[0])
 
-    def name(self, code: str) -> str:
+    def name(self, code: str, language: Language = "en") -> str:
         """Name a code, and say where the record lacks it."""
-        events = self.timeline.events
-        there = bool((events["code"] == code).any())
-        rare = code == "UNK" or code.endswith("//UNK")
-        if rare:
+        if code == "UNK" or code.endswith("//UNK"):
             system = code.removesuffix("UNK").removesuffix("//")
-            return f"rare codes{f' of {system}' if system else ''}"
-        return name_of(code, self.descriptions, "en") + ("" if there else " (not in the record)")
+            key = "rare_codes_of" if system else "rare_codes"
+            return say(language, key, system=system)
+        named = (
+            say(language, "age") if code == _BIRTH else name_of(code, self.descriptions, language)
+        )
+        there = bool((self.timeline.events["code"] == code).any())
+        return named if there else say(language, "why_lacking", name=named)
 
     def value(self, code: str) -> str:
-        """Give the latest value of a code with its unit; empty where there is none."""
+        """Give the latest value of a code with its unit, or the age; empty where there is none."""
         events = self.timeline.events
+        born = events.loc[events["code"] == code, "days_before"]
+        if code == _BIRTH and born.notna().any():
+            return f"{int(born.iloc[-1] / DAYS_A_YEAR)}"
         valued = events[(events["code"] == code) & events["numeric_value"].notna()]
         if valued.empty:
             return ""
@@ -100,32 +113,67 @@ class Explained:
         }
 
 
-def explain_timeline(
-    served: ServedRun,
-    timeline: Timelines,
-    task: str,
-    *,
-    model: str | None,
-    edits: Sequence[Edit],
-    words: WordReader | None,
-    descriptions: Mapping[str, str],
-) -> Explained:
-    """Explain one row's risk of one task, and give the risk with each change made alone.
+class Explainer:
+    """Explain rows of one run; what reads the words is loaded once, when it is first needed."""
 
-    Raises:
-        UsageError: a change that cannot be made.
-    """
-    timeline = served.seen(timeline)
-    scorer, number = served.scorer(model or served.champion(task)), served.tasks.index(task)
-    changed = [(edit, edit_timelines(timeline, [edit])) for edit in edits]
-    for edit, row in changed:
-        if edit.kind != "without" and not (served.seen(row).events["code"] == edit.code).any():
-            raise UsageError(f"no model of the run sees {edit.code}, so it cannot change a risk")
-    return Explained(
-        explanation=explain(served, timeline, task, model=model, words=words),
-        subject_id=int(timeline.index["subject_id"].iloc[0]),
-        time=pd.Timestamp(timeline.index["prediction_time"].iloc[0]),
-        timeline=timeline,
-        descriptions=descriptions,
-        what_if=tuple((edit, float(scorer.score(row)[0, number])) for edit, row in changed),
-    )
+    def __init__(self, served: ServedRun):
+        self._served = served
+        self._words: WordReader | None = None
+
+    def explain(
+        self,
+        timeline: Timelines,
+        tasks: Sequence[str],
+        descriptions: Mapping[str, str],
+        *,
+        model: str | None = None,
+        edits: Sequence[Edit] = (),
+    ) -> tuple[Explained, ...]:
+        """Explain one row's risk of each task, and give the risk with each change made alone.
+
+        Args:
+            timeline: one row.
+            tasks: of the run's.
+            descriptions: human names of codes.
+            model: one of the run's; each task's champion by default.
+            edits: changes of the record.
+
+        Raises:
+            UsageError: a change that cannot be made.
+            ValueError: a task or a model that there isn't.
+        """
+        from encoders.words import Words  # torch is imported when it is needed
+
+        served, timeline = self._served, self._served.seen(timeline)
+        changed = [(edit, edit_timelines(timeline, [edit])) for edit in edits]
+        for edit, row in changed:
+            if edit.kind != "without" and not (served.seen(row).events["code"] == edit.code).any():
+                raise UsageError(
+                    f"no model of the run sees {edit.code}, so it cannot change a risk"
+                )
+        self._words = self._words or Words(getattr(served.encoders, "text_config", None))
+        return tuple(
+            self._of(timeline, task, changed, model or served.champion(task), descriptions)
+            for task in tasks
+        )
+
+    def _of(
+        self,
+        timeline: Timelines,
+        task: str,
+        changed: Sequence[tuple[Edit, Timelines]],
+        model: str,
+        descriptions: Mapping[str, str],
+    ) -> Explained:
+        served = self._served
+        scorer, number = served.scorer(model), served.tasks.index(task)
+        found = explain(served, timeline, task, model=model, words=self._words)
+        return Explained(
+            explanation=found,
+            subject_id=int(timeline.index["subject_id"].iloc[0]),
+            time=pd.Timestamp(timeline.index["prediction_time"].iloc[0]),
+            timeline=timeline,
+            descriptions=descriptions,
+            pictures=heat_pictures(found.images),
+            what_if=tuple((edit, float(scorer.score(row)[0, number])) for edit, row in changed),
+        )

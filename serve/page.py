@@ -68,29 +68,39 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
             theme = gr.Button(say(start, "theme"), elem_id="mw-theme", size="sm", min_width=0)
         warning = gr.HTML(_warning(start), **PLAIN)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=300, elem_id="mw-controls"), gr.Tabs():
-                with gr.Tab(say(start, "tab_pick"), id="pick") as pick_tab:
-                    patient = gr.Dropdown(
-                        choices=choices.labelled(start),
-                        value=None,
-                        label=say(start, "pick_label"),
-                        elem_id="mw-patient",
-                        interactive=not choices.rows.empty,
-                        filterable=True,
-                    )
-                    following = gr.Button(
-                        say(start, "next"), elem_id="mw-next", interactive=not choices.rows.empty
-                    )
-                    pick_hint = gr.HTML(choices.hint(start), **PLAIN)
-                with gr.Tab(say(start, "tab_upload"), id="upload") as upload_tab:
-                    upload = gr.UploadButton(
-                        say(start, "upload_button"),
-                        file_count="multiple",
-                        file_types=sorted(KINDS),
-                        variant="primary",
-                        elem_id="mw-upload",
-                    )
-                    upload_hint = gr.HTML(_upload_hint(start, limits), **PLAIN)
+            with gr.Column(scale=1, min_width=300, elem_id="mw-controls"):
+                with gr.Tabs():
+                    with gr.Tab(say(start, "tab_pick"), id="pick") as pick_tab:
+                        patient = gr.Dropdown(
+                            choices=choices.labelled(start),
+                            value=None,
+                            label=say(start, "pick_label"),
+                            elem_id="mw-patient",
+                            interactive=not choices.rows.empty,
+                            filterable=True,
+                        )
+                        following = gr.Button(
+                            say(start, "next"),
+                            elem_id="mw-next",
+                            interactive=not choices.rows.empty,
+                        )
+                        pick_hint = gr.HTML(choices.hint(start), **PLAIN)
+                    with gr.Tab(say(start, "tab_upload"), id="upload") as upload_tab:
+                        upload = gr.UploadButton(
+                            say(start, "upload_button"),
+                            file_count="multiple",
+                            file_types=sorted(KINDS),
+                            variant="primary",
+                            elem_id="mw-upload",
+                        )
+                        upload_hint = gr.HTML(_upload_hint(start, limits), **PLAIN)
+                detail = gr.Checkbox(
+                    value=False,
+                    label=say(start, "detail"),
+                    info=say(start, "detail_hint"),
+                    container=False,
+                    elem_id="mw-detail",
+                )
             with gr.Column(scale=4, min_width=320):
                 result = gr.HTML(render(None, start), elem_id="mw-result", **PLAIN)
         footer = gr.HTML(_footer(start), **PLAIN)
@@ -108,6 +118,7 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
                 choices.hint(to),
                 gr.update(label=say(to, "upload_button")),
                 _upload_hint(to, limits),
+                gr.update(label=say(to, "detail"), info=say(to, "detail_hint")),
                 render(before, to),
                 _footer(to),
             )
@@ -116,23 +127,31 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
             asked = request.query_params.get("lang") if request else None
             return language_of(asked or (request.headers.get("accept-language") if request else ""))
 
-        def picked(value: str | None, to: Language) -> tuple[Shown, str]:
+        def picked(value: str | None, to: Language, why: bool) -> tuple[Shown, str]:
             if value is None:
                 return None, render(None, to)
-            found = _attempt(lambda: predictor.predict(*choices.parse(value)))
+            found = _attempt(lambda: predictor.predict(*choices.parse(value), explained=why))
             return found, render(found, to)
 
-        def picked_next(value: str | None, to: Language) -> tuple[str | None, Shown, str]:
+        def picked_next(
+            value: str | None, to: Language, why: bool
+        ) -> tuple[str | None, Shown, str]:
             following_value = choices.after(value)
-            return following_value, *picked(following_value, to)
+            return following_value, *picked(following_value, to, why)
 
-        def uploaded(files: list[str] | None, to: Language) -> tuple[Shown, str, None]:
-            found = _attempt(lambda: _predict_files(predictor, files or [], uploads, limits))
+        def asked_why(
+            value: str | None, to: Language, why: bool, before: Shown
+        ) -> tuple[Shown, str]:
+            # Of an upload nothing is kept that could be taken apart: the next one will be.
+            return picked(value, to, why) if value is not None else (before, render(before, to))
+
+        def uploaded(files: list[str] | None, to: Language, why: bool) -> tuple[Shown, str, None]:
+            found = _attempt(lambda: _predict_files(predictor, files or [], uploads, limits, why))
             return found, render(found, to), None
 
         worded = [
             *(brand, theme, warning, pick_tab, upload_tab, patient, following, pick_hint),
-            *(upload, upload_hint, result, footer),
+            *(upload, upload_hint, detail, result, footer),
         ]
         hidden = {"api_visibility": "private", "queue": True}
         page.load(first_language, None, language, show_progress="hidden", **hidden)
@@ -144,11 +163,19 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
         hidden["trigger_mode"] = "always_last"
         # `input`, not `change`: an upload empties the list's choice, but keeps its own result.
         patient.input(
-            picked, [patient, language], [shown, result], show_progress="minimal", **hidden
+            picked, [patient, language, detail], [shown, result], show_progress="minimal", **hidden
+        )
+        detail.input(
+            asked_why,
+            [patient, language, detail, shown],
+            [shown, result],
+            show_progress="minimal",
+            show_progress_on=result,
+            **hidden,
         )
         following.click(
             picked_next,
-            [patient, language],
+            [patient, language, detail],
             [patient, shown, result],
             show_progress="minimal",
             show_progress_on=result,
@@ -156,7 +183,7 @@ def build_page(predictor: Predictor, uploads: Path, limits: UploadLimits) -> gr.
         )
         upload.upload(
             uploaded,
-            [upload, language],
+            [upload, language, detail],
             [shown, result, patient],
             show_progress="full",
             show_progress_on=result,
@@ -215,11 +242,11 @@ class _Choices:
 
 
 def _predict_files(
-    predictor: Predictor, files: list[str], uploads: Path, limits: UploadLimits
+    predictor: Predictor, files: list[str], uploads: Path, limits: UploadLimits, explained: bool
 ) -> Prediction:
     paths = uploaded_files(files, uploads)
     try:
-        return predictor.predict_upload(paths, limits=limits)
+        return predictor.predict_upload(paths, limits=limits, explained=explained)
     finally:
         for path in paths:
             path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from serve.texts import TEXTS, Language, say
 
-__all__ = ["LANES", "Lane", "amount", "esc", "lane_of", "moment", "name_of"]
+__all__ = ["LANES", "Lane", "amount", "esc", "lane_of", "moment", "name_of", "signed"]
 
 Lane = Literal[
     "encounter",
@@ -166,6 +166,18 @@ def amount(value: float) -> str:
         return f"{value:,.0f}"
     text = f"{value:.4g}"
     return f"{value:.6f}".rstrip("0").rstrip(".") if "e" in text else text
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a number with a sign that is as wide as a plus.
+
+    >>> signed(-0.126), signed(0.126, 3), signed(0.0001)
+    ('−0.13', '+0.126', '0.00')
+    """
+    rounded = round(value, digits)
+    if rounded == 0:
+        return f"{0:.{digits}f}"
+    return f"{'+' if rounded > 0 else '−'}{abs(rounded):.{digits}f}"
 
 
 def moment(time: pd.Timestamp | None) -> str:

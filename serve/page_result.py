@@ -1,15 +1,18 @@
 """One prediction, or what went wrong, as one piece of HTML."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from ingest.schema import Modality
+from serve.explained import Explained
 from serve.page_codes import esc, moment
 from serve.page_evidence import images_card, notes_card
-from serve.page_risk import risk_card
+from serve.page_risk import risk_card, task_words
 from serve.page_timeline import timeline_card
 from serve.prediction import DAYS_A_YEAR, Prediction
+from serve.reasons import reasons_of
 from serve.texts import TEXTS, Language, say
 
 __all__ = ["Trouble", "person", "render"]
@@ -44,7 +47,7 @@ def render(shown: Prediction | Trouble | None, language: Language) -> str:
         content = "".join(
             (
                 _patient(shown, language),
-                *(risk_card(risk, language) for risk in shown.risks),
+                *_risks(shown, language),
                 timeline_card(shown, language),
                 f'<div class="mw-pair">{notes_card(shown, language)}'
                 f"{images_card(shown, language)}</div>",
@@ -104,6 +107,28 @@ def _patient(prediction: Prediction, language: Language) -> str:
         f'<p class="mw-when">{esc(say(language, "prediction_time"))} '
         f'<time datetime="{esc(time.isoformat())}Z">{esc(moment(time))} UTC</time>{stop} '
         f'<span class="mw-soft">{esc(until)}</span></p>{remarks}</section>'
+    )
+
+
+def _risks(prediction: Prediction, language: Language) -> Iterator[str]:
+    """Show each risk, and below it why it is what it is, where that was asked for."""
+    for place, risk in enumerate(prediction.risks):
+        yield risk_card(risk, language)
+        if prediction.reasons:
+            yield _why(prediction.reasons[place], prediction, language)
+
+
+def _why(one: Explained, prediction: Prediction, language: Language) -> str:
+    """Show a card of reasons; one that belongs to several tasks says which."""
+    title = say(language, "why_title")
+    if len(prediction.risks) > 1:
+        task = next(r.task for r in prediction.risks if r.task.name == one.explanation.task)
+        title = f"{title}: {task_words(task, language)[0]}"
+    reasons = reasons_of(one, language) or f"<p>{esc(say(language, 'why_none'))}</p>"
+    hint = esc(say(language, "why_no_cause"))
+    return (
+        f'<section class="mw-card mw-why"><h2>{esc(title)}</h2>'
+        f'<p class="mw-soft mw-small">{hint}</p>{reasons}</section>'
     )
 
 

@@ -2,11 +2,11 @@
 
 import math
 
-from serve.page_codes import esc
-from serve.prediction import Contribution, TaskRisk
+from serve.page_codes import esc, signed
+from serve.prediction import Contribution, TaskInfo, TaskRisk
 from serve.texts import TASKS, TEXTS, Language, say
 
-__all__ = ["percent", "risk_card", "scale_top"]
+__all__ = ["percent", "risk_card", "scale_top", "task_words"]
 
 _TOPS = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 _METRICS = ("auroc", "auprc", "brier", "ece")
@@ -15,9 +15,7 @@ _METRICS = ("auroc", "auprc", "brier", "ece")
 def risk_card(risk: TaskRisk, language: Language) -> str:
     """Show one task's risk as HTML."""
     task = risk.task
-    title, description = task.title, task.description
-    if language == "zh" and task.name in TASKS:
-        title, description = TASKS[task.name]
+    title, description = task_words(task, language)
     top = scale_top(risk.risk, task.base_rate)
     horizon = (
         f'<span class="mw-chip">{esc(say(language, "within_days", days=f"{task.horizon_days:g}"))}'
@@ -49,6 +47,13 @@ def risk_card(risk: TaskRisk, language: Language) -> str:
   </div>
   <footer class="mw-model">{_model(risk, language)}</footer>
 </article>"""
+
+
+def task_words(task: TaskInfo, language: Language) -> tuple[str, str]:
+    """Give a task's title and description, as its author wrote them where they are not ours."""
+    if language == "zh" and task.name in TASKS:
+        return TASKS[task.name]
+    return task.title, task.description
 
 
 def percent(risk: float) -> str:
@@ -138,8 +143,8 @@ def _contribution(part: Contribution, reach: float, language: Language) -> str:
     elif math.isclose(part.risk, 0, abs_tol=1e-9):
         value, bar, title = say(language, "no_difference"), "", ""
     else:
-        value = say(language, "points", value=_signed(100 * part.risk))
-        title = say(language, "log_odds", value=_signed(part.log_odds, 2))
+        value = say(language, "points", value=signed(100 * part.risk, 1))
+        title = say(language, "log_odds", value=signed(part.log_odds))
         side = "up" if part.risk > 0 else "down"
         bar = f'<i class="mw-{side}" style="width:{50 * abs(part.risk) / reach:.1f}%"></i>'
     soft = "" if bar else " mw-soft"
@@ -183,11 +188,3 @@ def _model_name(name: str, language: Language) -> str:
 
 def _share(value: float, top: float) -> str:
     return f"{100 * min(max(value / top, 0), 1):.2f}"
-
-
-def _signed(value: float, digits: int = 1) -> str:
-    """Write a number with a sign that is as wide as a plus."""
-    rounded = round(value, digits)
-    if rounded == 0:
-        return f"{0:.{digits}f}"
-    return f"{'+' if rounded > 0 else '−'}{abs(rounded):.{digits}f}"

@@ -7,6 +7,8 @@ hue that colour-blind people tell apart (orange, blue), and in side and sign as 
 
 import gradio as gr
 
+from serve.reasons import REASONS_CSS
+
 __all__ = ["CSS", "HEAD_JS", "SET_LANGUAGE_JS", "TOGGLE_THEME_JS", "page_theme"]
 
 _FONTS = (
@@ -131,6 +133,9 @@ body.dark { color-scheme: dark; background: #0e1420 !important; }
   padding: 0; }
 #mw-patient .wrap { border: 1px solid var(--border-color-primary); border-radius: 6px; }
 #mw-patient input { font-size: 14px; text-overflow: ellipsis; padding-right: 26px; }
+#mw-detail { margin-top: 4px; border-top: 1px solid var(--mw-line) !important;
+  padding-top: 12px !important; border-radius: 0; }
+#mw-detail [class*="info"] { color: var(--mw-soft) !important; font-size: 13px; }
 #mw-controls .tabitem { padding: 12px 0 0; border: 0; }
 .mw-hint { color: var(--mw-soft); font-size: 13px; line-height: 1.5; margin: 0; }
 
@@ -271,6 +276,7 @@ body.dark { color-scheme: dark; background: #0e1420 !important; }
 }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; } }
 """
+CSS += REASONS_CSS
 
 HEAD_JS = """<script>
 try {

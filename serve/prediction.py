@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ingest.schema import Modality
 from ingest.timeline import Timelines
+
+if TYPE_CHECKING:
+    from serve.explained import Explained
 
 __all__ = ["DAYS_A_YEAR", "Contribution", "Picture", "Prediction", "TaskInfo", "TaskRisk"]
 
@@ -132,6 +135,9 @@ class Prediction:
 
     descriptions: Mapping[str, str]
     """Human names of codes."""
+
+    reasons: "tuple[Explained, ...]" = ()
+    """Each risk's explanation, in the order of `risks`, where it was asked for."""
 
     images_unused: int = 0
     """Of an upload: images that joined nobody or were unreadable."""

@@ -15,7 +15,6 @@ from jaxtyping import Float64
 from tqdm import tqdm
 
 from encoders.cache import tokens_in_memory
-from fusion.explain import WordReader
 from fusion.served import ServedRun, read_splits
 from fusion.shapley import OnRiskScale, Remembered, shapley
 from fusion.train import token_cache
@@ -27,7 +26,7 @@ from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
 from ingest.timeline import Timelines
 from serve.beside import Beside, state_beside
-from serve.explained import Explained, explain_timeline
+from serve.explained import Explained, Explainer
 from serve.pictures import read_pictures
 from serve.prediction import (
     DAYS_A_YEAR,
@@ -82,7 +81,7 @@ class Predictor:
             for sentence in self.served.read_otherwise(store) if store is not None else ():
                 _log.warning(sentence)
         self._patients: dict[str, pd.DataFrame] = {}
-        self._words: WordReader | None = None
+        self._explainer = Explainer(self.served)
         # A store's connection and a model's cache serve one thread at a time; a page has many.
         self._lock = threading.RLock()
 
@@ -103,8 +102,19 @@ class Predictor:
             self._patients[split] = self._moments(self.store, ids)
         return self._patients[split]
 
-    def predict(self, subject_id: int, at: datetime | pd.Timestamp | None = None) -> Prediction:
+    def predict(
+        self,
+        subject_id: int,
+        at: datetime | pd.Timestamp | None = None,
+        *,
+        explained: bool = False,
+    ) -> Prediction:
         """Predict every task for one subject, at a time or at the latest that a task asks at.
+
+        Args:
+            subject_id: in the store.
+            at: the prediction time.
+            explained: take each risk apart as well (`Prediction.reasons`).
 
         Raises:
             InputError: the store knows nothing of the subject by then, or no task asks about it.
@@ -114,7 +124,9 @@ class Predictor:
             moments = self._moments(self.store, [subject_id])
             time = _asked_time(subject_id, moments, at)
             with self._lock:
-                return self._predict(records, subject_id, time, moments, self._descriptions)
+                return self._predict(
+                    records, subject_id, time, moments, self._descriptions, explained=explained
+                )
 
     def explain(
         self,
@@ -139,8 +151,6 @@ class Predictor:
             UsageError: a change that cannot be made.
             ValueError: a task or a model that there isn't.
         """
-        from encoders.words import Words  # torch is imported when it is needed
-
         records = self._open_records()
         with naming_damage(store=self.store), self._lock:
             moments = self._moments(self.store, [subject_id])
@@ -149,19 +159,12 @@ class Predictor:
                 moments = moments[mine]
             time = _asked_time(subject_id, moments, at)
             timeline = self._timeline(records, subject_id, time)
-            config = getattr(self.served.encoders, "text_config", None)
-            self._words = self._words or Words(config)
-            return tuple(
-                explain_timeline(
-                    self.served,
-                    timeline,
-                    name,
-                    model=model,
-                    edits=edits,
-                    words=self._words,
-                    descriptions=self._descriptions,
-                )
-                for name in (self.served.tasks if task is None else (task,))
+            return self._explainer.explain(
+                timeline,
+                self.served.tasks if task is None else (task,),
+                self._descriptions,
+                model=model,
+                edits=edits,
             )
 
     def summarize(self, index: pd.DataFrame) -> pd.DataFrame:
@@ -209,10 +212,17 @@ class Predictor:
         *,
         timezone: str = "UTC",
         limits: UploadLimits | None = None,
+        explained: bool = False,
     ) -> Prediction:
         """Predict for the one patient that the files hold; nothing of them is kept.
 
         At the latest time that a task asks at; where none does, at the record's last event.
+
+        Args:
+            files: one patient's records and images.
+            timezone: of times without a zone.
+            limits: caps on the upload.
+            explained: take each risk apart as well (`Prediction.reasons`).
 
         Raises:
             UploadError: no patient, several, or files that are no FHIR.
@@ -246,6 +256,7 @@ class Predictor:
                 moments,
                 {**self._descriptions, **_descriptions(records)},
                 uploaded=uploaded,
+                explained=explained,
             )
 
     def _predict(
@@ -256,10 +267,12 @@ class Predictor:
         moments: pd.DataFrame,
         descriptions: Mapping[str, str],
         uploaded: Uploaded | None = None,
+        *,
+        explained: bool,
     ) -> Prediction:
         timeline = self._timeline(records, subject_id, time)
         here = moments.loc[moments["prediction_time"] == time, "tasks"]
-        asked = set(",".join(here).split(","))
+        asked, tasks = set(",".join(here).split(",")), self.served.tasks
         scorer = Remembered(self.served, timeline)
         beside = state_beside(self.served, timeline)
         return Prediction(
@@ -274,6 +287,7 @@ class Predictor:
             timeline=timeline,
             pictures=read_pictures(timeline, records),
             descriptions=descriptions,
+            reasons=self._explainer.explain(timeline, tasks, descriptions) if explained else (),
             images_unused=uploaded.images_unused if uploaded else 0,
             images_undated=uploaded.images_undated if uploaded else 0,
             quarantined=uploaded.quarantined if uploaded else 0,

@@ -217,6 +217,53 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "images_cut": ("The latest {shown} of {n} are shown.", "共 {n} 幅，显示最近 {shown} 幅。"),
     "image_alt": ("{name}, known {time}", "{name}，{time} 知晓"),
     "image_missing": ("The file of this image is not in the store.", "病历库中缺少该影像文件。"),
+    # why in detail
+    "detail": ("Say why in detail", "详细说明原因"),
+    "detail_hint": (
+        "Which events, words and places in the images made the risk. Takes some seconds more, for "
+        "an upload too.",
+        "哪些事件、词句与影像区域形成了该风险；需多等几秒，上传时亦同。",
+    ),
+    "why_title": ("Why, in detail", "原因详述"),
+    "why_no_cause": (
+        "What raises a risk here need not be what makes ill: the model tells patients with such "
+        "records apart, and no cause from effect.",
+        "此处使风险升高者未必是致病原因：模型只区分病历不同的患者，不辨因果。",
+    ),
+    "why_sum": (
+        "{total} log odds: {there} because there is any, {inside} by what is in it.",
+        "对数优势 {total}：{there} 来自有此类信息本身，{inside} 来自其内容。",
+    ),
+    "why_others": ("{n} others", "其余 {n} 项"),
+    "why_lacking": ("{name} (not in the record)", "{name}（病历中没有）"),
+    "age": ("Age in years", "年龄（岁）"),
+    "rare_codes": ("rare codes", "罕见代码"),
+    "rare_codes_of": ("rare codes of {system}", "{system} 的罕见代码"),
+    "why_raises": ("raises", "升高"),
+    "why_lowers": ("lowers", "降低"),
+    "why_sentence": (
+        "The number after a sentence is the sentence’s, in log odds; its words add up to it.",
+        "句后数字为该句的对数优势，等于其中各词之和。",
+    ),
+    "why_no_further": ("the model reads no further", "模型未读此后内容"),
+    "why_heat": ("where it adds", "作用所在"),
+    "why_cells": (
+        "The model reads cells of {side} x {side}, each of which sees some of its neighbours: "
+        "colours are no finer than that.",
+        "模型将影像读作 {side} x {side} 个格子，每格也含有邻近信息：颜色的精细程度仅止于此。",
+    ),
+    "why_unread_notes": (
+        "Of {n} notes this model read {read}.",
+        "共 {n} 份文书，此模型读取了 {read} 份。",
+    ),
+    "why_unread_images": (
+        "Of {n} images this model read {read}.",
+        "共 {n} 幅影像，此模型读取了 {read} 幅。",
+    ),
+    "why_none": (
+        "This model says the same of everybody: nothing in the record matters to it.",
+        "此模型对所有人给出相同的风险，病历内容对其没有影响。",
+    ),
     # words for codes that name no concept of a code system
     "code_GENDER": ("Sex: {value}", "性别：{value}"),
     "code_MEDS_BIRTH": ("Birth", "出生"),

@@ -9,7 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from fusion.train import train
+from serve.page_codes import signed
 from serve.predictor import Predictor
+from serve.texts import say
 from tests.hospital import Hospital
 from tests.journeys.browser import QUIET, chromium_path, patient_files, serving, with_note
 
@@ -184,6 +186,28 @@ def test_a_narrow_window_needs_no_sideways_scrolling(visit: Visit) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     expect(page.locator(".mw-lanes-narrow")).to_be_visible()
     expect(page.locator(".mw-lanes-wide")).to_be_hidden()
+
+
+def test_why_in_detail_is_shown_on_request_and_in_the_readers_language(
+    visit: Visit, patients: pd.DataFrame, predictor: Predictor
+) -> None:
+    both = patients[(patients["images"] > 0) & (patients["notes"] > 0)]
+    subject = int(both["subject_id"].iloc[0])
+    page = visit()
+    pick(page, subject)
+    expect(page.locator(".mw-why")).to_have_count(0)
+    page.get_by_label(say("en", "detail")).check()
+    expect(page.locator(".mw-why h2")).to_have_text(say("en", "why_title"))
+    (one,) = predictor.explain(subject)
+    for note in one.explanation.notes:
+        strongest = max(note.words, key=lambda word: abs(word.log_odds))
+        title = signed(strongest.log_odds, 3)
+        expect(page.locator(f".mw-why-note b[title='{title}']").first).to_be_visible()
+    expect(page.locator(".mw-why-films img")).to_have_count(2 * len(one.explanation.images))
+    page.get_by_text("简体中文").click()
+    expect(page.locator(".mw-why h2")).to_have_text(say("zh", "why_title"))
+    page.get_by_label(say("zh", "detail")).uncheck()
+    expect(page.locator(".mw-why")).to_have_count(0)
 
 
 def test_an_uploaded_record_gets_the_same_risk_as_the_store_gives(

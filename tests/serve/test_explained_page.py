@@ -26,9 +26,9 @@ def test_the_page_marks_words_and_shows_hostile_text_as_text(
     (one,) = found
     words = {w.start: w for note in one.explanation.notes for w in note.words}
     text = str(one.timeline.part(Modality.NOTES)["text_value"].iloc[0])
-    marked = [node.text() for node in page.css(".note b")]
+    marked = [node.text() for node in page.css(".mw-why-note b")]
     assert "".join(marked).split() == "".join(text[w.start : w.end] for w in words.values()).split()
-    assert len(page.css(".films img")) == 2 * len(one.explanation.images)
+    assert len(page.css(".mw-why-films img")) == 2 * len(one.explanation.images)
 
 
 def test_a_code_that_no_model_sees_cannot_change_a_risk(
