@@ -137,6 +137,15 @@ class ServedRun:
         self.champion(task)
         return self._champions[task]["why"]
 
+    def compared(self, task: str) -> dict[str, dict[str, float]]:
+        """Give by which numbers the champion was chosen; empty where too few rows could choose.
+
+        Of each model its `logloss` on these rows, how far it is `behind` the best, and the
+        `standard_error` of that difference.
+        """
+        self.champion(task)
+        return self._champions[task]["compared"]
+
     def threshold(self, task: str, name: str | None = None) -> float:
         """Give the threshold of a model (the champion by default): set without held-out rows."""
         return self._calibration[task][name or self.champion(task)]["threshold"]

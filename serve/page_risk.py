@@ -157,12 +157,10 @@ def _contribution(part: Contribution, reach: float, language: Language) -> str:
 
 def _model(risk: TaskRisk, language: Language) -> str:
     task = risk.task
-    # The line that training prints begins with what stands before it here.
-    why = task.why.removeprefix(f"{task.name}: ").removeprefix(f"{task.champion} serves ")
     words = (
         f"<strong>{esc(say(language, 'model'))}:</strong> "
         f'<span class="mw-name">{esc(_model_name(task.champion, language))}</span> '
-        f'<span class="mw-soft" lang="en">{esc(why)}</span>'
+        f'<span class="mw-soft">({esc(_why_it_serves(task, language))})</span>'
     )
     if task.evaluation is None:
         return f'<p>{words}</p><p class="mw-soft">{esc(say(language, "not_evaluated"))}</p>'
@@ -180,6 +178,26 @@ def _model(risk: TaskRisk, language: Language) -> str:
             shown.append(f"{say(language, name)} {numbers}")
     rows = say(language, "held_out", n=task.evaluation["n"], positives=task.evaluation["positives"])
     return f'<p>{words}</p><p class="mw-soft">{esc(rows)} {esc("; ".join(shown))}</p>'
+
+
+def _why_it_serves(task: TaskInfo, language: Language) -> str:
+    """Say by which numbers the model was chosen, as `fusion.champion` does for a terminal."""
+    compared = task.compared
+    if task.champion not in compared:
+        return say(language, "serves_asked" if task.asked_for else "serves_too_few")
+    mine = compared[task.champion]
+    loss = say(language, "serves_loss", loss=f"{mine['logloss']:.3f}") + "; "
+    others = sorted(set(compared) - {task.champion}, key=lambda name: compared[name]["logloss"])
+    if task.asked_for or not others:
+        return loss + say(language, "serves_asked" if task.asked_for else "serves_only")
+    return loss + say(
+        language,
+        "serves_best" if mine["behind"] == 0 else "serves_simpler",
+        other=_model_name(others[0], language),
+        loss=f"{compared[others[0]]['logloss']:.3f}",
+        behind=f"{mine['behind']:.3f}",
+        error=f"{mine['standard_error']:.3f}",
+    )
 
 
 def _model_name(name: str, language: Language) -> str:

@@ -43,8 +43,12 @@ class TaskInfo:
     champion: str
     """The model that serves."""
 
-    why: str
-    """Why that one, as training put it."""
+    compared: Mapping[str, Mapping[str, float]]
+    """By which numbers it was chosen: `logloss`, `behind` and `standard_error` of each model;
+    empty where too few rows could choose."""
+
+    asked_for: bool
+    """Whether whoever trained asked for that model, instead of the rule."""
 
     evaluation: Mapping[str, Any] | None
     """`n`, `positives` and `metrics` of the champion on held_out; None before `evaluate`."""

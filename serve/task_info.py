@@ -26,7 +26,8 @@ def describe_task(served: ServedRun, name: str) -> TaskInfo:
         concurrent=task.settings.concurrent,
         base_rate=float(served.prevalence[name]),
         champion=champion,
-        why=served.why(name),
+        compared=served.compared(name),
+        asked_for=read_json(served.run / "run.json", "champion")["champion"] is not None,
         evaluation=_evaluation(served.run, name, champion),
     )
 

@@ -150,6 +150,22 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "model_average": ("equal-weight average", "等权平均"),
     "model_stacked": ("stacked late fusion", "堆叠晚期融合"),
     "model_attention": ("attention over all parts", "全部信息的注意力模型"),
+    "serves_loss": ("log-loss {loss} where models were chosen", "选模所用行的对数损失 {loss}"),
+    "serves_best": (
+        "best, before {other} with {loss}, and no simpler model is within one standard error",
+        "为最优，其次为{other}（{loss}），且没有更简单的模型落在一个标准误之内",
+    ),
+    "serves_simpler": (
+        "{other} with {loss} is better by {behind}, not more than one standard error of {error}, "
+        "and this one is simpler",
+        "{other}（{loss}）仅优 {behind}，未超过一个标准误 {error}，故用较简单者",
+    ),
+    "serves_asked": ("asked for by whoever trained", "由训练者指定"),
+    "serves_only": ("the only model", "唯一的模型"),
+    "serves_too_few": (
+        "the simplest: too few rows with and without the outcome to choose by",
+        "最简单者：有、无结局的行数太少，不足以选择",
+    ),
     "held_out": (
         "On {n} held-out rows, {positives} positive:",
         "留出集 {n} 行，其中阳性 {positives} 行：",

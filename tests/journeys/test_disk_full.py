@@ -1,10 +1,6 @@
-"""A disk that is really full: one sentence, the old store stands, and with room it goes on.
-
-On a small file system of its own (tmpfs), which only root may mount; skipped where it can't be had.
-"""
+"""A disk that is really full: one sentence, the old store stands, and with room it goes on."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,30 +8,13 @@ import pytest
 
 from tests.hospital import Hospital, medweave
 from tests.journeys.test_endurance import content_hash, ingest_words
+from tests.small_disk import resize, small_disk, used
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip("a small file system can't be mounted here: " + done.stderr.strip()[:80])
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def resize(disk: Path, kilobytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(disk)], check=True)
-
-
-def used(disk: Path) -> int:
-    return -(-shutil.disk_usage(disk).used // 1024)
+    with small_disk(tmp_path / "disk") as place:
+        yield place
 
 
 def refused(words: list[str]) -> str:

@@ -184,6 +184,48 @@ def test_an_evaluated_model_shows_its_figures_with_intervals(prediction: Predict
     assert "Not evaluated yet" in text_of(risk_card(risk, "en"), ".mw-model")
 
 
+def compared(**losses: float) -> dict[str, dict[str, float]]:
+    best = min(losses.values())
+    return {
+        name: {"logloss": loss, "behind": loss - best, "standard_error": 0.02}
+        for name, loss in losses.items()
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("numbers", "asked_for", "key", "words"),
+    [
+        (compared(average=0.4, attention=0.45), False, "serves_best", ("0.400", "0.450")),
+        (
+            compared(average=0.41, attention=0.4),
+            False,
+            "serves_simpler",
+            ("0.410", "0.400", "0.010", "0.020"),
+        ),
+        (compared(average=0.5, attention=0.4), True, "serves_asked", ("0.500",)),
+        (compared(average=0.4), False, "serves_only", ("0.400",)),
+        ({}, False, "serves_too_few", ()),
+        ({}, True, "serves_asked", ()),
+    ],
+)
+def test_the_card_says_by_which_numbers_the_model_was_chosen(
+    prediction: Prediction,
+    language: Language,
+    numbers: dict[str, dict[str, float]],
+    asked_for: bool,
+    key: str,
+    words: tuple[str, ...],
+) -> None:
+    (risk,) = prediction.risks
+    task = dataclasses.replace(risk.task, compared=numbers, asked_for=asked_for)
+    assert task.champion == "average"
+    said = text_of(risk_card(dataclasses.replace(risk, task=task), language), ".mw-model")
+    template = TEXTS[key][LANGUAGES.index(language)]
+    assert max(re.split(r"{\w+}", template), key=len) in said
+    assert [n for n in words if n not in said] == []
+
+
 @pytest.mark.parametrize("risk", [0.0, 1e-9, 0.5, 1 - 1e-9])
 def test_no_risk_is_written_as_certain(prediction: Prediction, risk: float) -> None:
     told = dataclasses.replace(prediction.risks[0], risk=risk)
