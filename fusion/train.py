@@ -353,7 +353,14 @@ def _write(
 
 
 def _write_sources(run: Path, store: Path, cohort: Path, table: Cohort) -> None:
-    """Note where the inputs lay and who was held out; outside the manifest: no part of the fit."""
+    """Note where the inputs lay and who was held out; outside the manifest: no part of the fit.
+
+    So do the times at which a table of labels asks, where it gave them (`ingest.table_task`).
+    """
+    shutil.rmtree(run / "times", ignore_errors=True)
+    for file in sorted((cohort / "times").glob("*.parquet")):
+        (run / "times").mkdir(exist_ok=True)
+        shutil.copyfile(file, run / "times" / file.name)
     known = table.index[["subject_id", "split"]].drop_duplicates()
     write_splits(run / "held_out.parquet", known[known["split"] == "held_out"])
     write_json(

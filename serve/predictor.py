@@ -25,6 +25,7 @@ from ingest.damage import naming_damage
 from ingest.errors import InputError, StoreError
 from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
+from ingest.table_task import TableTask, open_task
 from ingest.timeline import Timelines
 from serve.beside import Beside, state_beside
 from serve.explained import Explained, explain_timeline
@@ -191,11 +192,11 @@ class Predictor:
         parts = []
         with naming_damage(store=self.store):
             for number, task in enumerate(self.tasks):
-                index = (
-                    prediction_times(self.store, self._task_file(task.name))
-                    if at is None
-                    else self._known_by(records, _utc(at))
-                )
+                if at is None:
+                    index = prediction_times(self.store, self._task_file(task.name))
+                    self._tell_untimed(records, index, task.name)
+                else:
+                    index = self._known_by(records, _utc(at))
                 risks = self._score_in_parts(records, index, number, task.name, progress)
                 parts.append(
                     index[["subject_id", "prediction_time"]].assign(task=task.name, risk=risks)
@@ -352,6 +353,28 @@ class Predictor:
         if self._records is None:
             raise StoreError("no record store was given, so there is no subject to predict for")
         return self._records
+
+    def _tell_untimed(self, records: RecordStore, index: pd.DataFrame, name: str) -> None:
+        """Say of whom nobody knows when to ask, where a table of labels gave the times.
+
+        Raises:
+            InputError: that is everybody.
+        """
+        task = open_task(self._task_file(name))
+        if not isinstance(task, TableTask) or task.source.prediction_time != "given":
+            return
+        subjects = records.subjects()
+        untimed = len(subjects) - index["subject_id"].nunique()
+        if untimed and index.empty:
+            raise InputError(
+                f"{name} was learnt from a table of labels that gave each prediction time, and it "
+                "names none of this store's subjects; give a time with --at"
+            )
+        if untimed:
+            _log.warning(
+                f"{name}: the table of labels gave the prediction times, and none of {untimed} of "
+                f"{len(subjects)} subjects, who get no risk here; --at gives everybody one"
+            )
 
     def _task_file(self, name: str) -> Path:
         return self.run / "tasks" / f"{name}.yaml"

@@ -7,7 +7,7 @@ from typing import Any
 from fusion.run import read_json
 from fusion.served import ServedRun
 from ingest.errors import RunError
-from ingest.task import read_task
+from ingest.table_task import open_task
 from serve.prediction import TaskInfo
 
 __all__ = ["describe_task"]
@@ -15,7 +15,7 @@ __all__ = ["describe_task"]
 
 def describe_task(served: ServedRun, name: str) -> TaskInfo:
     """Say what a task of a run asks, who answers it, and how well it did on held_out."""
-    task = read_task(served.run / "tasks" / f"{name}.yaml")
+    task = open_task(served.run / "tasks" / f"{name}.yaml")
     length = task.label_length
     champion = served.champion(name)
     return TaskInfo(
