@@ -25,7 +25,6 @@ from ingest.damage import naming_damage
 from ingest.errors import InputError, StoreError
 from ingest.schema import SPLITS, Modality
 from ingest.store import RecordStore
-from ingest.table_task import TableTask, open_task
 from ingest.timeline import Timelines
 from serve.beside import Beside, state_beside
 from serve.explained import Explained, explain_timeline
@@ -37,7 +36,7 @@ from serve.prediction import (
     TaskRisk,
 )
 from serve.ready import ReadyChild
-from serve.task_info import describe_task
+from serve.task_info import describe_task, tell_untimed
 from serve.upload import Uploaded, UploadError, UploadLimits, child_caps, uploaded_store
 
 __all__ = ["Predictor"]
@@ -194,7 +193,9 @@ class Predictor:
             for number, task in enumerate(self.tasks):
                 if at is None:
                     index = prediction_times(self.store, self._task_file(task.name))
-                    self._tell_untimed(records, index, task.name)
+                    told = tell_untimed(self._task_file(task.name), records.subjects(), index)
+                    if told:
+                        _log.warning(told)
                 else:
                     index = self._known_by(records, _utc(at))
                 risks = self._score_in_parts(records, index, number, task.name, progress)
@@ -353,28 +354,6 @@ class Predictor:
         if self._records is None:
             raise StoreError("no record store was given, so there is no subject to predict for")
         return self._records
-
-    def _tell_untimed(self, records: RecordStore, index: pd.DataFrame, name: str) -> None:
-        """Say of whom nobody knows when to ask, where a table of labels gave the times.
-
-        Raises:
-            InputError: that is everybody.
-        """
-        task = open_task(self._task_file(name))
-        if not isinstance(task, TableTask) or task.source.prediction_time != "given":
-            return
-        subjects = records.subjects()
-        untimed = len(subjects) - index["subject_id"].nunique()
-        if untimed and index.empty:
-            raise InputError(
-                f"{name} was learnt from a table of labels that gave each prediction time, and it "
-                "names none of this store's subjects; give a time with --at"
-            )
-        if untimed:
-            _log.warning(
-                f"{name}: the table of labels gave the prediction times, and none of {untimed} of "
-                f"{len(subjects)} subjects, who get no risk here; --at gives everybody one"
-            )
 
     def _task_file(self, name: str) -> Path:
         return self.run / "tasks" / f"{name}.yaml"

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
 from fusion.run import read_json
 from fusion.served import ServedRun
-from ingest.errors import RunError
-from ingest.table_task import open_task
+from ingest.errors import InputError, RunError
+from ingest.table_task import TableTask, open_task
 from serve.prediction import TaskInfo
 
-__all__ = ["describe_task"]
+__all__ = ["describe_task", "tell_untimed"]
 
 
 def describe_task(served: ServedRun, name: str) -> TaskInfo:
@@ -28,6 +32,36 @@ def describe_task(served: ServedRun, name: str) -> TaskInfo:
         champion=champion,
         why=served.why(name),
         evaluation=_evaluation(served.run, name, champion),
+    )
+
+
+def tell_untimed(
+    task_file: Path, subjects: Int64[np.ndarray, " n"], asked: pd.DataFrame
+) -> str | None:
+    """Say of how many nobody knows when to ask, where a table of labels gave the times.
+
+    Args:
+        task_file: the task's.
+        subjects: of the store.
+        asked: subject_id of those of whom it is known.
+
+    Raises:
+        InputError: it is known of nobody.
+    """
+    task = open_task(task_file)
+    if not isinstance(task, TableTask) or task.source.prediction_time != "given":
+        return None
+    untimed = len(subjects) - asked["subject_id"].nunique()
+    if untimed and asked.empty:
+        raise InputError(
+            f"{task.name} was learnt from a table of labels that gave each prediction time, and it "
+            "names none of this store's subjects; give a time with --at"
+        )
+    if not untimed:
+        return None
+    return (
+        f"{task.name}: the table of labels gave the prediction times, and none of {untimed} of "
+        f"{len(subjects)} subjects, who get no risk here; --at gives everybody one"
     )
 
 
