@@ -2,7 +2,7 @@
 
     run/
       run.json                configuration: tasks, seed, features left out, package versions
-      tasks/TASK.yaml         the ACES tasks, as the cohort had them
+      tasks/TASK.yaml         the tasks, ACES's or tables' of labels, as the cohort had them
       splits.parquet          subject_id and split of those that it was fitted and chosen on
       models/NAME/…           a candidate's fitted parts: safetensors, JSON, boosting's text
       calibration.json        the calibrator of each model and task
@@ -12,6 +12,7 @@
       unlikeness/…            what tells rows that are unlike training's: JSON and safetensors
       manifest.json           SHA-256 of each of the files above: the fitted artefact
       held_out.parquet        the others of its cohort; outside the manifest: no part of the fit
+      times/TASK.parquet      when a table of labels asks, where it said; outside the manifest
       sources.json            where the store and the cohort lay; outside the manifest
       metrics.json, report.html             what `evaluate` says of held_out; outside the manifest
       MODEL_CARD.md                         the same figures as a card; outside the manifest

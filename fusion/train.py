@@ -353,7 +353,10 @@ def _write(
 
 
 def _write_sources(run: Path, store: Path, cohort: Path, table: Cohort) -> None:
-    """Note where the inputs lay and who was held out; outside the manifest: no part of the fit."""
+    """Note where the inputs lay, who was held out and when tables ask: no part of the fit."""
+    shutil.rmtree(run / "times", ignore_errors=True)
+    if (cohort / "times").is_dir():
+        shutil.copytree(cohort / "times", run / "times")
     known = table.index[["subject_id", "split"]].drop_duplicates()
     write_splits(run / "held_out.parquet", known[known["split"] == "held_out"])
     write_json(

@@ -249,7 +249,8 @@ def _build_whole(
                 project_mapping(con, zone.mapping(label), group, images, **use)
                 conventions.convert_units(con, "projected")
             else:
-                project_images(con, group, images, progress=progress)
+                mapped = any(file.mapping for file in files)
+                project_images(con, group, images, mapped=mapped, progress=progress)
         told: dict[str, Any] = {}
         named = files
         if choice is not None:

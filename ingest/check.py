@@ -239,7 +239,10 @@ def _join(header: ImageHeader, name: str, kind: str, found: _Found) -> str:
         keys = [Path(name).stem, Path(name).parent.name]
     if any(_bare(key) in found.names for key in keys if key):
         return "join a patient"
-    return "named in a CSV" if Path(name).name in found.listed else "join no patient"
+    if Path(name).name in found.listed:
+        return "named in a CSV"
+    alone = kind == "dicom" and header.patient_id and not found.types
+    return "films alone, each its own PatientID's" if alone else "join no patient"
 
 
 def _bare(identifier: str) -> str:

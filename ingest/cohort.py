@@ -20,25 +20,21 @@ What comes out is described in `ingest.labels`; `flow.json` holds, besides `task
 (rows and positives of each), `warnings` (sentences, a list for each task), and `settings`.
 """
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ingest.errors import CohortError, StoreError, UsageError
+from ingest.cohort_directory import refuse_one_class, refuse_other, splits_for, write_cohort
+from ingest.errors import CohortError, UsageError
 from ingest.flow import Flow, count_splits, describe_flow, warn_of
 from ingest.labelling import ROW, eligible_times, label_view, pick_rows
-from ingest.labels import write_labels, write_splits
-from ingest.schema import SPLITS
-from ingest.splits import assign_splits
+from ingest.table_task import TableTask, open_task, times_of_table_task
 from ingest.task import Rows, Task, read_task
 from ingest.view import read_view, shards_of
 
@@ -78,7 +74,7 @@ def build_cohort(
     names = [task.name for task in read]
     if not read or len(set(names)) < len(names):
         raise UsageError(f"give each task once, at least one; got {', '.join(names) or 'none'}")
-    _refuse_other(out)
+    refuse_other(out)
     labels: dict[str, pd.DataFrame] = {}
     flow: dict[str, Any] = {"tasks": {}, "splits": {}, "warnings": {}}
     for task in read:
@@ -86,7 +82,7 @@ def build_cohort(
         flow["tasks"][task.name] = steps
         _refuse_useless(task, labels[task.name], steps)
     subjects = np.unique(np.concatenate([table["subject_id"] for table in labels.values()]))
-    split = _splits_for(store, subjects, splits, seed)
+    split = splits_for(store, subjects, splits, seed)
     for task in read:
         by_split = count_splits(labels[task.name], split)
         flow["splits"][task.name] = by_split
@@ -96,7 +92,12 @@ def build_cohort(
         "splits": splits if isinstance(splits, str) else "given",
         "seed": seed,
     }
-    _write(out, read, labels, split, flow)
+
+    def write_tasks(folder: Path) -> None:
+        for task in read:
+            shutil.copyfile(task.path, folder / "tasks" / f"{task.name}.yaml")
+
+    write_cohort(out, labels, split, flow, write_tasks=write_tasks)
     return flow
 
 
@@ -124,19 +125,22 @@ def prediction_times(
 
     The task's trigger and windows as far as they are over at the prediction time, judged by what
     was known then; no follow-up is asked for. A time can lie after the last thing that is recorded.
+    Where the labels came from a table, its task file says when (see `ingest.table_task`).
 
     Args:
         store: the record store: its directory, or an object with a `path`.
-        task: the ACES task file.
+        task: the task file, ACES's or a table's.
         subject_ids: only these subjects.
         rows: overrides what the task says: all, first or last of a subject's times.
     """
-    checked = read_task(task)
+    checked, place = open_task(task), Path(getattr(store, "path", store))
+    if isinstance(checked, TableTask):
+        return times_of_table_task(place, checked, subject_ids, rows=rows)
     windows = [w for w in checked.windows if not checked.looks_ahead(w)]
     windows = [w for w in windows if not checked.needs_label(w)]
     wanted = None if subject_ids is None else [int(subject) for subject in subject_ids]
     parts = []
-    for shard in shards_of(Path(getattr(store, "path", store))):
+    for shard in shards_of(place):
         view = read_view(shard, checked, outcomes=False, subject_ids=wanted)
         found = eligible_times(view, checked, windows)
         parts.append(pick_rows(found, rows or checked.settings.rows).select(ROW))
@@ -150,73 +154,4 @@ def _refuse_useless(task: Task, labels: pd.DataFrame, steps: list[dict[str, Any]
             f"task {task.name} fits nobody; rows left after each step: {counts}. Do the task's "
             "codes occur in the store's metadata/codes.parquet?"
         )
-    positives, n = int(labels["boolean_value"].sum()), len(labels)
-    if positives in (0, n):
-        raise CohortError(
-            f"task {task.name} has one class only: {positives} positives and {n - positives} "
-            f"negatives among {n} rows of {labels['subject_id'].nunique()} subjects; nothing can "
-            "be learnt or judged without both"
-        )
-
-
-def _splits_for(
-    store: Path, subjects: np.ndarray, splits: str | pd.DataFrame, seed: int
-) -> pd.DataFrame:
-    if isinstance(splits, pd.DataFrame):
-        known = splits
-    elif splits == "seed":
-        return assign_splits(subjects, seed=seed)
-    elif splits == "store":
-        path = store / "metadata" / "subject_splits.parquet"
-        if not path.is_file():
-            raise StoreError(f"{path} is not there; split anew with --seed, or run ingest again")
-        known = pq.read_table(path).to_pandas()
-    else:
-        raise ValueError(f"splits must be 'store', 'seed' or a table; got {splits!r}")
-    kept = known[known["subject_id"].isin(subjects)][["subject_id", "split"]]
-    if kept["subject_id"].nunique() != len(subjects) or len(kept) != len(subjects):
-        raise CohortError(
-            f"the splits must name each subject once; they name {kept['subject_id'].nunique()} of "
-            f"{len(subjects)} in {len(kept)} rows"
-        )
-    unknown = sorted(set(kept["split"]) - set(SPLITS))
-    if unknown:
-        raise CohortError(f"splits must be of {', '.join(SPLITS)}; got {', '.join(unknown)}")
-    return kept.sort_values("subject_id").reset_index(drop=True)
-
-
-def _refuse_other(out: Path) -> None:
-    if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_cohort(out))):
-        raise UsageError(f"{out} is there and is no cohort; give a new directory")
-
-
-def _is_cohort(path: Path) -> bool:
-    return (path / "flow.json").is_file() and (path / "labels").is_dir()
-
-
-def _write(
-    out: Path,
-    tasks: list[Task],
-    labels: dict[str, pd.DataFrame],
-    splits: pd.DataFrame,
-    flow: dict[str, Any],
-) -> None:
-    """Write beside `out`, then swap, so that a failure leaves the old cohort as it was."""
-    out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        for task in tasks:
-            write_labels(fresh / "labels" / f"{task.name}.parquet", labels[task.name])
-            (fresh / "tasks").mkdir(exist_ok=True)
-            shutil.copyfile(task.path, fresh / "tasks" / f"{task.name}.yaml")
-        write_splits(fresh / "splits.parquet", splits)
-        text = json.dumps(flow, indent=2, sort_keys=True, ensure_ascii=False)
-        (fresh / "flow.json").write_text(text + "\n", "utf-8")
-        fresh.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        fresh.rename(out)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    refuse_one_class(task.name, labels)

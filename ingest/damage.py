@@ -29,6 +29,7 @@ _LABELS = {
     "prediction_time": pa.timestamp("us"),
     "boolean_value": pa.bool_(),
 }
+_TIMES = {"subject_id": pa.int64(), "prediction_time": pa.timestamp("us")}
 
 
 @contextmanager
@@ -89,6 +90,8 @@ def _cohort_files(cohort: Path) -> Iterator[str | None]:
     for file in sorted((cohort / "labels").glob("*.parquet")):
         yield damage_of_table(file, _LABELS)
     yield damage_of_table(cohort / "splits.parquet", _SPLITS)
+    for file in sorted((cohort / "times").glob("*.parquet")):
+        yield damage_of_table(file, _TIMES)
     for file in sorted((cohort / "tasks").glob("*.yaml")):
         yield _no_mapping(file, "YAML", yaml.safe_load)
     if (cohort / "flow.json").exists():

@@ -16,6 +16,7 @@ are new, or where a picture is wanted that was not kept.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -96,7 +97,8 @@ def rejoin_films(
         return
     known = dict(con.execute("SELECT file, told FROM old.film").fetchall())
     spoken = "FROM known_now"
-    project_images(con, films, images, known=known, spoken=spoken, progress=progress)
+    use: dict[str, Any] = {"mapped": any(file.mapping for file in files), "progress": progress}
+    project_images(con, films, images, known=known, spoken=spoken, **use)
     con.execute(f"CREATE TABLE film_next AS {FILMS['film']}")
     con.execute(f"CREATE TABLE film_event_next AS {FILMS['film_event']}")
     con.execute(

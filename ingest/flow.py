@@ -10,7 +10,15 @@ import polars as pl
 from ingest.schema import SPLITS
 from ingest.task import Task
 
-__all__ = ["FEW", "Flow", "count_splits", "describe_flow", "warn_of"]
+__all__ = [
+    "FEW",
+    "Flow",
+    "count_splits",
+    "describe_flow",
+    "warn_of",
+    "warn_of_bare",
+    "warn_of_few",
+]
 
 FEW = 20
 """With fewer of either class the flow warns of what can't be concluded."""
@@ -52,14 +60,7 @@ def warn_of(
     """Say what can't be concluded from these counts, and why."""
     last, eligible = steps[-1], steps[-2]
     positives, n = last["positives"], last["rows"]
-    said = []
-    if min(positives, n - positives) < FEW:
-        half = _auroc_half_width(positives, n - positives)
-        said.append(
-            f"only {positives} positives and {n - positives} negatives: fewer than {FEW} of either "
-            "do not tell one model from another and say nothing of calibration; even if all rows "
-            f"could judge, an AUROC of 0.75 would have a 95 % interval of about ±{half:.2f}"
-        )
+    said = warn_of_few(positives, n - positives)
     if n < (1 - _MUCH_MISSING) * eligible["rows"]:
         lost = f"{eligible['rows'] - n} of {eligible['rows']} rows have no known label"
         if task.label_length is None:
@@ -77,14 +78,31 @@ def warn_of(
             f"the window {', '.join(ahead)} reaches beyond the prediction time: rows are chosen by "
             "what came later, and a risk for a new patient, of whom it is not known, means less"
         )
+    return said + warn_of_bare(by_split)
+
+
+def warn_of_few(positives: int, negatives: int) -> list[str]:
+    """Say what can't be concluded from few of a class."""
+    if min(positives, negatives) >= FEW:
+        return []
+    half = _auroc_half_width(positives, negatives)
+    return [
+        f"only {positives} positives and {negatives} negatives: fewer than {FEW} of either "
+        "do not tell one model from another and say nothing of calibration; even if all rows "
+        f"could judge, an AUROC of 0.75 would have a 95 % interval of about ±{half:.2f}"
+    ]
+
+
+def warn_of_bare(by_split: dict[str, dict[str, int]]) -> list[str]:
+    """Say which splits have one class only."""
     bare = [s for s, counts in by_split.items() if counts["positives"] in (0, counts["rows"])]
-    if bare:
-        shown = ", ".join(f"{s} {by_split[s]['positives']}/{by_split[s]['rows']}" for s in bare)
-        said.append(
-            f"one class only (positives/rows) in {shown}: cross-validate, or take another seed or "
-            "more subjects"
-        )
-    return said
+    if not bare:
+        return []
+    shown = ", ".join(f"{s} {by_split[s]['positives']}/{by_split[s]['rows']}" for s in bare)
+    return [
+        f"one class only (positives/rows) in {shown}: cross-validate, or take another seed or "
+        "more subjects"
+    ]
 
 
 def _auroc_half_width(positives: int, negatives: int, auroc: float = 0.75) -> float:

@@ -1,7 +1,7 @@
 """Say whose an image is, by the identifiers of its header or its name."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -31,6 +31,9 @@ class Owners:
     study: Mapping[str, set[Owner]] = field(default_factory=dict)
     accession: Mapping[str, set[Owner]] = field(default_factory=dict)
     patient: Mapping[str, set[Owner]] = field(default_factory=dict)
+
+    films_alone: bool = False
+    """Whether there are no records to join: then a DICOM file is its own PatientID's."""
 
     def find(self, file: LandedFile, header: ImageHeader) -> Owner | str:
         """Give the owner, or the reason why there is none."""
@@ -63,13 +66,21 @@ class Owners:
             return owner
         if ambiguous:
             return "image joins more than one patient"
-        return next(iter(patients)) if patients else "image joins no patient"
+        if patients:
+            return next(iter(patients))
+        if self.films_alone and file.kind == "dicom" and header.patient_id:
+            # As FHIR would name who has this id, so that records which come later find the same.
+            return Owner(subject_key=f"Patient/{header.patient_id}")
+        return "image joins no patient"
 
 
-def read_owners(con: duckdb.DuckDBPyConnection, spoken: str) -> Owners:
+def read_owners(con: duckdb.DuckDBPyConnection, spoken: str, *, mapped: bool = False) -> Owners:
     """Look up the imaging studies and the patients of a build.
 
-    `spoken` is a query: the subjects whose records have events, whether they have a Patient or not.
+    Args:
+        con: has `imaging_study` and `patient_identifier`.
+        spoken: a query: the subjects whose records have events, whether they have a Patient or not.
+        mapped: whether a CSV tells of patients, too; then films are not alone.
     """
     owners = Owners(sop={}, series={}, study={}, accession={}, patient={})
     studies = con.execute(
@@ -89,7 +100,7 @@ def read_owners(con: duckdb.DuckDBPyConnection, spoken: str) -> Owners:
         _add_names(owners.patient, [value], Owner(subject_key=key))
     for (key,) in con.execute(spoken).fetchall():
         _add_names(owners.patient, [key.removeprefix("Patient/")], Owner(subject_key=key))
-    return owners
+    return replace(owners, films_alone=not (mapped or studies or owners.patient))
 
 
 def _add_names(

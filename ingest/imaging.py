@@ -3,7 +3,9 @@
 A DICOM file is joined by the UIDs and the accession number of its header to an ImagingStudy (whose
 identifiers FHIR may write with `urn:oid:`), else by PatientID to a patient; a PNG or JPEG by its
 name or its folder's name against the same. Where those name two different patients, the image is
-quarantined: a film in the wrong record is worse than none.
+quarantined: a film in the wrong record is worse than none. Where no records are there at all, nor a
+mapped CSV, films are alone: each DICOM file is then its own PatientID's, and PNG and JPEG are
+nobody's (a CSV and `--mapping` say whose).
 """
 
 import re
@@ -36,6 +38,7 @@ def project_images(
     *,
     known: Mapping[str, str] | None = None,
     spoken: str = "SELECT DISTINCT subject_key FROM projected WHERE subject_key IS NOT NULL",
+    mapped: bool = False,
     progress: bool,
 ) -> None:
     """Give each DICOM, PNG and JPEG file one outcome, and an event where it joins a subject.
@@ -55,12 +58,13 @@ def project_images(
         store_images: where `HASH.png` and `HASH.nii` go.
         known: what `film_told` said of files before, by id: they are not read again.
         spoken: query for the subjects who may be joined by their id alone.
+        mapped: whether a mapped CSV is among what landed; then films are not alone.
         progress: whether to show a bar on stderr.
     """
     images = [file for file in files if file.kind in ("dicom", "image")]
     if not images:
         return
-    owners = read_owners(con, spoken)
+    owners = read_owners(con, spoken, mapped=mapped)
     rows = Rows()
     told: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()

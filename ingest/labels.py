@@ -2,7 +2,8 @@
 
     cohort/
       labels/TASK.parquet     MEDS labels: subject_id, prediction_time, boolean_value
-      tasks/TASK.yaml         the ACES task that made them
+      tasks/TASK.yaml         the ACES task that made them, or the table that they came from
+      times/TASK.parquet      of a table that gave prediction times: subject_id, prediction_time
       splits.parquet          MEDS splits: subject_id, split
       flow.json               {"tasks": {TASK: [{"step": words, "rows": n, "subjects": n}, …]}}
 

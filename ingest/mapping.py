@@ -133,7 +133,9 @@ class _Work:
 
     def gather(self, records: list[dict[str, str] | str]) -> None:
         """Find each row's subject and time; rows without get their outcome here."""
-        for position, cells in enumerate(records, 1):
+        lacking = dict.fromkeys(self.plan.optional, "")
+        for position, row in enumerate(records, 1):
+            cells = row if isinstance(row, str) else lacking | row
             fate = cells if isinstance(cells, str) else self._read_row(position, cells)
             if isinstance(fate, _Row):
                 self.kept.append(fate)
@@ -186,18 +188,32 @@ class _Work:
         when = self.plan.time
         if when.column is not None:
             return read_moment(read_cell(cells, when.column), self.timezone)
+        if when.offset is None:
+            return as_utc(when.epoch), timedelta(0)
         days = read_days(cells, str(when.offset))
         days = when.missing if days is None else -days if when.negate else days
         return None if days is None else (as_utc(when.epoch) + timedelta(days=days), timedelta(0))
 
     def _spread(self) -> None:
-        """Put rows of a subject that have one time apart, in the file's order."""
+        """Put rows of a subject that have one time apart, in the file's order.
+
+        Rows that name one film (a table of findings has one for each) stay together.
+        """
         step = timedelta(seconds=self.plan.time.spread_seconds)
+        column = self.plan.image.column if self.plan.image is not None else None
         taken: dict[tuple[str, datetime], int] = defaultdict(int)
+        films: dict[tuple[str, datetime, str], int] = {}
         for row in self.kept:
-            again = taken[row.subject, row.time]
-            taken[row.subject, row.time] += 1
-            row.time += again * step
+            key = row.subject, row.time
+            film = read_cell(row.cells, column) if column is not None else None
+            if film is not None and (*key, film) in films:
+                place = films[*key, film]
+            else:
+                place = taken[key]
+                taken[key] += 1
+            if film is not None:
+                films[*key, film] = place
+            row.time += place * step
 
     def _add(
         self,
@@ -241,7 +257,7 @@ class _Work:
             age = read_number(read_cell(row.cells, self.plan.age_years))
             if age is not None and 0 <= age <= 130:
                 start, _ = self.first[row.subject]
-                if self.plan.time.offset is not None:
+                if self.plan.time.column is None:
                     start = as_utc(self.plan.time.epoch)
                 self._add_once(row, start - timedelta(days=age * _DAYS_PER_YEAR), "MEDS_BIRTH")
 
@@ -328,7 +344,7 @@ def _find_csv(plan: Mapping, tables: list[str], mapping: Path) -> str:
 def _check_columns(plan: Mapping, name: str, records: list[Any]) -> None:
     header: list[str] = records[0] if records and isinstance(records[0], list) else []
     for column, key in plan.columns().items():
-        if column not in header:
+        if column not in header and column not in plan.optional:
             have = ", ".join(header) or "no header"
             raise MappingError(
                 f"{name} lacks the column {column!r} that the mapping names at {key}; "

@@ -12,6 +12,8 @@ Every key, by the example of one row of one film:
       missing: 0                      offset where there is none; without it, such rows are undated
       spread_seconds: 1               a subject's rows at one time come so much apart, in file order
     # or `time: {column: date}`: ISO 8601 dates and times; a date without hour is its day's end
+    # or neither, for a table without times: `time: {epoch: …, spread_seconds: 1}`, every row there
+    optional: [sex, age]              columns that may be lacking: their cells are empty then
     where: {modality: [X-ray]}        rows with other values are skipped, and counted
     sex: {column: sex, map: {m: M}}   values to F, M, O or U
     age_years: age                    column; the birth date is the epoch less so many years
@@ -81,8 +83,13 @@ class When(_Part):
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "When":
-        if (self.column is None) == (self.offset is None):
-            raise ValueError("give either `column` (dates) or `offset` (days), not both or neither")
+        if self.column is not None and self.offset is not None:
+            raise ValueError("give either `column` (dates) or `offset` (days), not both")
+        if self.column is None and self.offset is None and "epoch" not in self.model_fields_set:
+            raise ValueError(
+                "give either `column` (dates) or `offset` (days), or an `epoch` alone, at which "
+                "every row stands"
+            )
         return self
 
 
@@ -181,6 +188,9 @@ class Mapping(_Part):
     subject: str
     subject_prefix: str = ""
     time: When
+    optional: tuple[str, ...] = ()
+    """Columns that the CSV may lack."""
+
     where: dict[str, tuple[Text, ...]] = {}
     sex: Coded | None = None
     age_years: str | None = None
@@ -191,6 +201,17 @@ class Mapping(_Part):
     outcomes: tuple[Outcome, ...] = ()
     notice: str | None = None
     """Source, licence, what was found out about the columns: for people."""
+
+    @model_validator(mode="after")
+    def _not_optional(self) -> "Mapping":
+        needed = {self.subject, self.time.column, self.time.offset} - {None}
+        wrong = sorted(needed & set(self.optional))
+        if wrong:
+            raise ValueError(f"subject and time need their columns; {wrong[0]} can't be optional")
+        unknown = sorted(set(self.optional) - self.columns().keys())
+        if unknown:
+            raise ValueError(f"optional names {unknown[0]}, which no other key does")
+        return self
 
     @field_validator("sex")
     @classmethod

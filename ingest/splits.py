@@ -11,7 +11,7 @@ import pandas as pd
 
 from ingest.schema import SPLITS
 
-__all__ = ["SHARES", "assign_splits", "split_of"]
+__all__ = ["SHARES", "assign_splits", "draw_of", "split_of"]
 
 SHARES = {"train": 0.6, "tuning": 0.1, "calibration": 0.1, "held_out": 0.2}
 """The share of subjects that falls to each split, in the order of SPLITS."""
@@ -28,11 +28,16 @@ def split_of(subject_id: int, seed: int = 0) -> str:
     >>> split_of(1, seed=1)
     'train'
     """
-    draw = int.from_bytes(sha256(b"%d/%d" % (seed, subject_id)).digest()[: _BITS // 8], "big")
+    draw = draw_of(subject_id, seed)
     for split, bound in zip(SPLITS, _BOUNDS, strict=True):
         if draw < bound:
             return split
     return SPLITS[-1]
+
+
+def draw_of(subject_id: int, seed: int = 0) -> int:
+    """Draw a subject's number of 64 bits: the head of SHA-256 of `SEED/SUBJECT_ID`."""
+    return int.from_bytes(sha256(b"%d/%d" % (seed, subject_id)).digest()[: _BITS // 8], "big")
 
 
 def assign_splits(subject_ids: np.ndarray, *, seed: int = 0) -> pd.DataFrame:

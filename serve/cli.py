@@ -23,6 +23,7 @@ from ingest.errors import (
     MedweaveError,
     UsageError,
 )
+from serve.cohort_command import add_cohort, run_cohort
 from serve.encoder_options import add_encoders, encoders_asked, stay_off_hubs
 from serve.explaining import add_explain, run_explain
 from serve.numbers import count, port, seed, whole
@@ -134,14 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     words = "Verify a record store, say what it holds, or write its films as DICOM."
     add_store(command("store", run_store, words, bars=False))
 
-    sub = command("cohort", _cohort, "Select rows and labels for one or more tasks.")
-    sub.add_argument("--store", type=Path, required=True, help="record store")
-    sub.add_argument(
-        "--task", type=Path, required=True, action="append", help="ACES YAML; may be repeated"
-    )
-    sub.add_argument("--out", type=Path, required=True, help="cohort directory to write")
-    sub.add_argument("--rows", choices=("all", "first", "last"), help="rows a subject")
-    sub.add_argument("--seed", type=whole, help="split subjects anew (default: the store's splits)")
+    words = "Select rows and labels: by tasks, or from a table of labels."
+    add_cohort(command("cohort", run_cohort, words))
 
     sub = command("train", _train, "Fit every model, calibrate, and choose the one that serves.")
     sub.add_argument("--store", type=Path, required=True, help="record store")
@@ -217,24 +212,6 @@ def _check(a: argparse.Namespace) -> None:
     from ingest.check import check
 
     print(check(a.path, timezone=a.timezone))
-
-
-def _cohort(a: argparse.Namespace) -> None:
-    from ingest.cohort import build_cohort
-    from ingest.damage import naming_damage
-    from ingest.flow import describe_flow
-
-    with naming_damage(store=a.store):
-        flow = build_cohort(
-            a.store,
-            a.task,
-            a.out,
-            splits="store" if a.seed is None else "seed",
-            rows=a.rows,
-            seed=a.seed or 0,
-            progress=not a.quiet,
-        )
-    print(describe_flow(flow))
 
 
 def _train(a: argparse.Namespace) -> None:

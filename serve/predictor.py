@@ -35,7 +35,7 @@ from serve.prediction import (
     TaskRisk,
 )
 from serve.ready import ReadyChild
-from serve.task_info import describe_task
+from serve.task_info import describe_task, tell_untimed
 from serve.upload import Uploaded, UploadError, UploadLimits, child_caps, uploaded_store
 
 __all__ = ["Predictor"]
@@ -194,11 +194,13 @@ class Predictor:
         parts = []
         with naming_damage(store=self.store):
             for number, task in enumerate(self.tasks):
-                index = (
-                    prediction_times(self.store, self._task_file(task.name))
-                    if at is None
-                    else self._known_by(records, _utc(at))
-                )
+                if at is None:
+                    index = prediction_times(self.store, self._task_file(task.name))
+                    told = tell_untimed(self._task_file(task.name), records.subjects(), index)
+                    if told:
+                        _log.warning(told)
+                else:
+                    index = self._known_by(records, _utc(at))
                 risks = self._score_in_parts(records, index, number, task.name, progress)
                 parts.append(
                     index[["subject_id", "prediction_time"]].assign(task=task.name, risk=risks)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -13,7 +14,7 @@ from tests.ingest.addition_cases import WHO, bundle, gone
 from tests.ingest.deliveries import deliver, require_as_built_anew
 from tests.ingest.exports import PATIENT, observation, write_ndjson
 from tests.ingest.film_deliveries import Radiology
-from tests.ingest.films import write_slice
+from tests.ingest.films import write_film, write_slice
 
 STUDY = {
     "resourceType": "ImagingStudy",
@@ -150,3 +151,29 @@ def require_random_deliveries(place: Path, seed: int) -> None:
         zone = hospital.rng.choice(["UTC", "Europe/Berlin"])
         assert deliver(place, *files, timezone=zone) == (number > 0)
     require_as_built_anew(place)
+
+
+def test_films_alone_are_their_own_patients_until_records_come(tmp_path: Path) -> None:
+    films = [
+        write_film(
+            tmp_path / f"{name}.dcm",
+            np.full((8, 8), number, "<u2"),
+            PatientID=name,
+            StudyDate="20200105",
+            SOPInstanceUID=f"1.2.3.{number}",
+        )
+        for number, name in enumerate(("p", "q", ""))
+    ]
+    assert not deliver(tmp_path, films[0])
+    assert deliver(tmp_path, *films[1:], write_picture(tmp_path / "q.png"))
+    assert len(images(tmp_path)) == 2  # nobody's are the film without PatientID, and the picture
+    assert owners(tmp_path) == ["Patient/p", "Patient/q"]
+    require_as_built_anew(tmp_path)
+    deliver(tmp_path, write_ndjson(tmp_path / "in" / "a.ndjson", PATIENT, observation("a", {})))
+    assert owners(tmp_path) == ["Patient/p"]  # q is a stranger to the records
+    require_as_built_anew(tmp_path)
+
+
+def owners(place: Path) -> list[str]:
+    said = pq.read_table(place / "store.raw" / "crosswalk.parquet").to_pylist()
+    return sorted(row["subject_key"] for row in said)

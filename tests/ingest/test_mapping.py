@@ -4,7 +4,7 @@ small table a sentence.)"""
 import csv
 import re
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
 
@@ -402,3 +402,50 @@ def test_covid_cxr_gives_each_patient_one_first_film(
     assert films == (0,)
     codes = {code for (code,) in con.execute("SELECT DISTINCT code FROM projected").fetchall()}
     assert not any(re.search("FINDING|SURVIV|INTUB|ICU", code, re.IGNORECASE) for code in codes)
+
+
+FILMS = """
+    file: data.csv
+    subject: who
+    time: {epoch: 2000-01-01T12:00:00Z, spread_seconds: 1}
+    optional: [sex, age, projection]
+    sex: {column: sex, map: {f: F}}
+    age_years: age
+    codes: [{column: projection, code: "VIEW//{value}"}]
+    image: {column: file, directory: images, code: IMAGE//OT}
+"""
+
+
+def test_a_table_without_times_stands_at_its_epoch_a_film_a_second_apart(tmp_path: Path) -> None:
+    films = ("b.png", "a.png", "b.png")  # findings of a film are often rows of their own
+    source = write_source(tmp_path / "in", [{"who": "p", "file": name} for name in films])
+    for number, name in enumerate(("a.png", "b.png")):
+        Image.fromarray(np.full((4, 4), number, "u1")).save(source / "images" / name)
+    con, found = run(source, FILMS)
+    assert {fate for fate, _ in found.values()} == {"projected"}
+    shown = [moment for _, moment, _ in events(con, "IMAGE//OT")]
+    assert shown == [noon(1, 1), noon(1, 1) + timedelta(seconds=1)]
+
+
+def test_what_is_optional_may_be_lacking_and_nothing_else(tmp_path: Path) -> None:
+    row = {"who": "p", "sex": "f", "age": "40"}
+    con, _ = run(write_source(tmp_path / "a" / "in", [row]), FILMS)  # has no `projection`
+    assert [when for _, when, _ in events(con, "GENDER//F")] == [None]
+    assert events(con, "MEDS_BIRTH")[0][1].year in (1959, 1960)
+    for plan, words in (
+        (FILMS.replace("[sex, age, projection]", "[sex]"), "lacks the column 'projection'"),
+        (FILMS.replace("[sex, age, projection]", "[who]"), "who can't be optional"),
+        (FILMS.replace("[sex, age, projection]", "[ward]"), "optional names ward"),
+        (FILMS.replace("{epoch: 2000-01-01T12:00:00Z, ", "{"), "an `epoch` alone"),
+    ):
+        with pytest.raises(MappingError, match=words):
+            run(write_source(tmp_path / "b" / "in", [row]), plan)
+
+
+def test_the_mapping_of_films_reads_a_table_of_two_columns(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "labels.csv").write_text("image,subject,ill\nx.png,p,1\n", "utf-8")
+    Image.fromarray(np.zeros((4, 4), "u1")).save(tmp_path / "in" / "x.png")
+    con, _ = run(tmp_path / "in", (ROOT / "ingest" / "mappings" / "films.yaml").read_text("utf-8"))
+    rows = con.execute("SELECT subject_key, time, code FROM projected").fetchall()
+    assert rows == [("p", noon(1, 1), "IMAGE//OT")]  # a label is no part of the record
