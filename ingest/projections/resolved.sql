@@ -1,7 +1,8 @@
 -- The tables that the projections read, once subjects and merged patients are known.
 -- needs: Encounter
 INSERT INTO encounter BY NAME
-SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end", end_from, end_as_written,
+SELECT key, subject_key, start, CASE WHEN NOT open THEN "end" END AS "end",
+       CASE WHEN NOT open THEN end_from END AS end_from, end_as_written,
        NOT open AND (upper(disposition) IN (SELECT unnest($died))
            OR upper(regexp_extract(disposition, '//(.*)$', 1)) IN (SELECT unnest($died))) AS died
 FROM (

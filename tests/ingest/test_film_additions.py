@@ -105,6 +105,28 @@ def test_a_film_whose_study_is_gone_leaves_the_store(place: Path) -> None:
     require_as_built_anew(place)
 
 
+def test_what_an_open_stay_says_of_its_end_dates_no_film(tmp_path: Path) -> None:
+    """A stay in progress may carry an end, as a plan or left over: nothing is known by it."""
+    stay = {
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "in-progress",
+        "subject": WHO,
+        "period": {"start": "2019-06", "end": "2029-09"},
+    }
+    study = {name: value for name, value in STUDY.items() if name != "started"}
+    study |= {"encounter": {"reference": "Encounter/e"}, "identifier": [{"value": "1.2.840.9.1"}]}
+    film = write_film(
+        tmp_path / "film.dcm",
+        np.zeros((8, 8), "<u2"),
+        StudyInstanceUID="1.2.840.9.1",
+        AcquisitionDateTime="20150301101500",
+    )
+    deliver(tmp_path, write_ndjson(tmp_path / "in" / "a.ndjson", PATIENT, stay, study), film)
+    assert [time for time, _ in images(tmp_path)] == ["2015-03-01"]
+    require_as_built_anew(tmp_path)  # its verification, too: nothing begins after it was known
+
+
 def test_a_patient_of_the_film_s_name_makes_it_nobody_s(place: Path) -> None:
     source = write_ndjson(place / "in" / "b.ndjson", {**PATIENT, "id": "film"})
     assert deliver(place, source)
