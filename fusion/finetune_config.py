@@ -22,13 +22,13 @@ class FinetuneConfig:
     batch: int = 16
     """Rows a step."""
 
-    image_rate: float = 3e-4
+    image_rate: float = 3e-5
     """Learning rate of the image encoder's weights nearest to its tokens."""
 
-    text_rate: float = 5e-5
+    text_rate: float = 3e-5
     """Learning rate of the text encoder's weights nearest to its tokens."""
 
-    head_rate: float = 1e-3
+    head_rate: float = 1e-4
     """Learning rate of the regression, which starts as the one on frozen tokens."""
 
     depth_decay: float = 0.8

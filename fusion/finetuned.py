@@ -8,6 +8,8 @@ tensors alone, by name. The others, and the architecture, are those of the run's
 weights and preprocessing are stated and checked.
 """
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,6 +23,7 @@ from fusion.candidates import Embedder, Lesson
 from fusion.examples import Examples, ImageExamples, NoteExamples
 from fusion.features import Scaling
 from fusion.finetuning import FinetunedModel, finetune
+from fusion.linear import fit_logistic
 from fusion.probes import (
     EmbeddingProbe,
     ImagesEmbeddingCandidate,
@@ -50,10 +53,9 @@ class _Finetuned(EmbeddingProbe):
     @classmethod
     def _learn(cls, lesson: Lesson) -> dict[str, Any] | None:
         """Fit the probe on frozen tokens, and train its encoder from there."""
-        start = super()._learn(lesson)
-        if start is None:
+        if not len(lesson.train):
             return None
-        start |= cls._own(lesson.encoders, {})
+        start = {**cls._start(lesson), **cls._own(lesson.encoders, {})}
         labels = _of_two_classes(lesson.train.labels)
         train = replace(lesson.train, labels=labels)
         train = train.take(np.flatnonzero(np.isfinite(labels).any(axis=1)))
@@ -68,10 +70,16 @@ class _Finetuned(EmbeddingProbe):
         return {**start, **tuned}
 
     @classmethod
+    def _start(cls, lesson: Lesson) -> dict[str, Any]:
+        """Fit the scaling and the regression that training starts from."""
+        return super()._learn(lesson) or {}
+
+    @classmethod
+    @abstractmethod
     def _tune(
         cls, lesson: Lesson, train: Rows, tuning: Rows, start: dict[str, Any]
     ) -> dict[str, Any]:
-        raise NotImplementedError
+        """Train the encoder on rows that have the modality."""
 
     @classmethod
     def _finish(
@@ -158,6 +166,30 @@ class ImagesFinetunedCandidate(_Finetuned, ImagesEmbeddingCandidate):
     part: ClassVar[str] = "image"
 
     @classmethod
+    def _start(cls, lesson: Lesson) -> dict[str, Any]:
+        """Fit on train's images and on another view of each.
+
+        Views move some features one way. A regression that had seen none would be wrong of all
+        views at once, and the first epoch would bend the encoder to mend that alone: on 200
+        simulated films the log-loss on tuning rose from 0.65 to 0.79.
+        """
+        train = lesson.train
+        table = np.concatenate(
+            [
+                cls._embed(train.timelines, encoders, lesson.progress)
+                for encoders in (lesson.encoders, _Viewed(lesson.encoders))
+            ]
+        )
+        scaling = Scaling.fit(table)
+        logistic = fit_logistic(
+            scaling.apply(table),
+            np.concatenate([train.labels, train.labels]),
+            subjects=np.concatenate([train.subjects, train.subjects]),
+            seed=lesson.seed,
+        )
+        return {"scaling": scaling, "logistic": logistic}
+
+    @classmethod
     def _tune(
         cls, lesson: Lesson, train: Rows, tuning: Rows, start: dict[str, Any]
     ) -> dict[str, Any]:
@@ -197,6 +229,17 @@ class NotesFinetunedCandidate(_Finetuned, NotesEmbeddingCandidate):
             for rows in (train, tuning)
         ]
         return cls._finish(lesson, model, *examples, rate=lesson.finetune.text_rate)
+
+
+class _Viewed:
+    """Read other views of images in their place."""
+
+    def __init__(self, encoders: Embedder):
+        self._encoders = encoders
+
+    def images(self, paths: Sequence[Path], *, progress: bool = False) -> list[np.ndarray]:
+        """Give each view's tokens, [n d]."""
+        return self._encoders.image_views(paths, progress=progress)
 
 
 def _of_two_classes(labels: np.ndarray) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 Notable choices:
 
-- It starts from the regression on frozen tokens, and the weights before the first step are judged
-  like those of every epoch: on tuning it ends no worse than the probe that it started from. A head
-  that starts at random would first pull the encoder's weights apart (Kumar et al., "Fine-tuning can
-  distort pretrained features and underperform out-of-distribution", 2022).
+- It starts from the regression on frozen tokens (for images, of other views of them as well), and
+  the weights before the first step are judged like those of every epoch: on tuning it ends no worse
+  than where it started. A head that starts at random would first pull the encoder's weights apart
+  (Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution",
+  2022).
 - A row's features are those of the probes (the mean and the maximum of an image's tokens, the mean
   of a note's; then the mean over images or notes), so what was learnt is a probe with an encoder
   of its own.
