@@ -24,6 +24,7 @@ from fusion.examples import Examples, ImageExamples, NoteExamples
 from fusion.features import Scaling
 from fusion.finetuning import FinetunedModel, finetune
 from fusion.linear import fit_logistic
+from fusion.prevalence import base_rates, to_logit
 from fusion.probes import (
     EmbeddingProbe,
     ImagesEmbeddingCandidate,
@@ -186,7 +187,11 @@ class ImagesFinetunedCandidate(_Finetuned, ImagesEmbeddingCandidate):
             np.concatenate([train.labels, train.labels]),
             subjects=np.concatenate([train.subjects, train.subjects]),
             seed=lesson.seed,
+            row_weights=np.full(len(table), 0.5),  # a row is one, however often it is seen
         )
+        base = to_logit(base_rates(train.labels))
+        fitted = np.array(logistic.strengths) > 0
+        logistic = replace(logistic, intercepts=np.where(fitted, logistic.intercepts, base))
         return {"scaling": scaling, "logistic": logistic}
 
     @classmethod
