@@ -8,6 +8,7 @@ images one by one. That takes 1.11 times the processor time of batches padded to
 notes, and 0.72 times that of batches of eight for images, which a core's cache cannot hold.
 """
 
+import copy
 import hashlib
 import json
 import logging
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from encoders.build import build_encoder
 from encoders.cache import Shelf, open_shelf
 from encoders.image import ImageConfig, ImageEncoder, read_image
 from encoders.negation import CUES_VERSION
+from encoders.squares import Squares
 from encoders.text import TextConfig, TextEncoder, Window, pad_windows
 from encoders.threads import side_by_side
 from encoders.views import VIEWS_VERSION, another_view
@@ -132,6 +134,38 @@ class FrozenEncoders:
         keys = [_file_key(path) for path in paths]
         made = {**self._image_preprocessing, "view": VIEWS_VERSION}
         return self._through_cache(keys, list(paths), made, self._read_views, "views", progress)
+
+    def squares(self, paths: Sequence[Path], *, progress: bool = False) -> Squares:
+        """Decode images once into a file beside the token cache, as the image encoder sees them.
+
+        Raises:
+            InputError: a file is missing or is no image.
+        """
+        return Squares(paths, self.image_config.size_px, place=self._cache, progress=progress)
+
+    def text_encoder(self) -> TextEncoder:
+        """Give a copy of the text encoder: whoever trains it changes nothing here."""
+        mine = self._text
+        return TextEncoder(mine.config, copy.deepcopy(mine.model).cpu(), mine.tokenizer)
+
+    def image_encoder(self) -> ImageEncoder:
+        """Give a copy of the image encoder: whoever trains it changes nothing here."""
+        return copy.deepcopy(self._image).cpu()
+
+    def reading_with(
+        self, *, text: TextEncoder | None = None, image: ImageEncoder | None = None
+    ) -> Self:
+        """Give encoders that read as these do, but with the weights of the given ones.
+
+        Their tokens go into the same cache, where the hash of the weights keeps them apart.
+        """
+        made = copy.copy(self)
+        for name, encoder in (("text", text), ("image", image)):
+            if encoder is not None:
+                vars(made).pop("preprocessing", None)
+                vars(made).pop(f"_{name}_preprocessing", None)
+                vars(made)[f"_{name}"] = encoder.to(self._device).eval()
+        return made
 
     @cached_property
     def _text(self) -> TextEncoder:

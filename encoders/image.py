@@ -107,10 +107,17 @@ class ImageEncoder(nn.Module):
 
     def prepare(self, images: list[UInt8[np.ndarray, "h w"]], device: str = "cpu") -> Pixels:
         """Put square grey images (of `read_image`) into one batch."""
-        grey = torch.from_numpy(np.stack(images)).to(device).float().div_(255.0)
-        grey = (grey - self.config.mean) / self.config.std
-        values = grey[:, None].expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        return Pixels(values=values, time=torch.zeros(len(images), device=device))
+        return self.pixels(torch.from_numpy(np.stack(images)).to(device))
+
+    def pixels(self, grey: UInt8[Tensor, "b h w"]) -> Pixels:
+        """Bring square grey images to what the backbone was trained on, where they are."""
+        values = grey.float().div_(255.0)
+        values = (values - self.config.mean) / self.config.std
+        values = values[:, None].expand(-1, 3, -1, -1)
+        return Pixels(
+            values=values.contiguous(memory_format=torch.channels_last),
+            time=torch.zeros(len(grey), device=grey.device),
+        )
 
 
 def read_image(path: Path, size_px: int) -> UInt8[np.ndarray, "h w"]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-__all__ = ["VIEWS_VERSION", "another_view"]
+__all__ = ["VIEWS_VERSION", "another_view", "draw_view"]
 
 VIEWS_VERSION = 1
 """Part of the key under which tokens of views are kept: raised when views change."""
@@ -29,7 +29,13 @@ def another_view(square: UInt8[np.ndarray, "h h"]) -> UInt8[np.ndarray, "h h"]:
     (True, (64, 64))
     """
     digest = hashlib.sha256(np.ascontiguousarray(square)).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    return draw_view(square, np.random.default_rng(int.from_bytes(digest[:8], "big")))
+
+
+def draw_view(
+    square: UInt8[np.ndarray, "h h"], rng: np.random.Generator
+) -> UInt8[np.ndarray, "h h"]:
+    """Draw a view of a square grey image; what differs is up to the generator."""
     side = square.shape[0]
     gamma, gain = np.exp([_GAMMA, _GAIN] * rng.standard_normal(2))
     film = np.maximum(square / 255.0, 1e-4) ** gamma * gain + _OFFSET * rng.standard_normal()

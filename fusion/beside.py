@@ -12,7 +12,7 @@ from fusion.bands import Band, fit_bands
 from fusion.candidates import Embedder
 from fusion.conformal import LabelSets, fit_label_sets
 from fusion.fitting import Scored
-from fusion.late import PARTS
+from fusion.late import ALONE
 from fusion.run import read_json, write_json
 from fusion.scoring import ALL_MODALITIES
 from fusion.unlikeness import Familiar, fit_familiar
@@ -122,8 +122,8 @@ def read_familiar(run: Path, encoders: Embedder) -> Familiar:
 
 def _read_by(candidates: Sequence[str]) -> frozenset[Modality]:
     """Say what a run compares: what its models look at, and events, which need no encoder."""
-    if set(candidates) <= {"prevalence", *PARTS}:
-        return frozenset({Modality.EVENTS, *(PARTS[n] for n in candidates if n in PARTS)})
+    if set(candidates) <= {"prevalence", *ALONE}:
+        return frozenset({Modality.EVENTS, *(ALONE[n] for n in candidates if n in ALONE)})
     return ALL_MODALITIES
 
 

@@ -1,7 +1,7 @@
 """The models that every training fits, simplest first, and what each of them must be able to do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -9,12 +9,21 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
+from fusion.finetune_config import FinetuneConfig
 from fusion.rows import Rows
 from fusion.scoring import ALL_MODALITIES
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
-__all__ = ["CANDIDATES", "Candidate", "Embedder", "Lesson", "candidate_type"]
+__all__ = [
+    "CANDIDATES",
+    "EVERY_CANDIDATE",
+    "ON_REQUEST",
+    "Candidate",
+    "Embedder",
+    "Lesson",
+    "candidate_type",
+]
 
 
 class Embedder(Protocol):
@@ -51,6 +60,22 @@ class Embedder(Protocol):
         """Give each image's tokens, [n d], as another view of the same image has them."""
         ...
 
+    def text_encoder(self) -> Any:
+        """Give a copy of the text encoder, to be trained; needed by `notes_finetuned` alone."""
+        ...
+
+    def image_encoder(self) -> Any:
+        """Give a copy of the image encoder, to be trained; needed by `images_finetuned` alone."""
+        ...
+
+    def squares(self, paths: Sequence[Path], *, progress: bool = False) -> Any:
+        """Decode images once, for training to read many times (`encoders.squares.Squares`)."""
+        ...
+
+    def reading_with(self, *, text: Any = None, image: Any = None) -> Self:
+        """Give encoders that read with the weights of the given ones."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
@@ -71,6 +96,9 @@ class Lesson:
     progress: bool = False
     """Whether to show bars."""
 
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    """How candidates that fine-tune an encoder do it."""
+
     def without(self, outside: np.ndarray) -> Self:
         """Give the lesson less some of train's rows."""
         inside = np.setdiff1d(np.arange(len(self.train)), outside)
@@ -82,7 +110,7 @@ class Candidate(Protocol):
     """A model that can be fitted, saved, loaded and asked; a Scorer (`fusion.scoring`)."""
 
     name: ClassVar[str]
-    """As in CANDIDATES; also the folder under `models/`."""
+    """As in EVERY_CANDIDATE; also the folder under `models/`."""
 
     tasks: tuple[str, ...]
 
@@ -123,7 +151,18 @@ CANDIDATES: dict[str, str] = {
     "attention": "fusion.attention:AttentionCandidate",
 }
 """Name to `module:class`, simplest first: the order that decides between equals. Imported when
-asked for, so that serving a logistic regression does not import torch."""
+asked for, so that serving a logistic regression does not import torch. All are fitted unasked."""
+
+# After attention: of all models they have by far the most weights that were fitted, and whoever
+# serves one has to read each item with an encoder of its own. Equals should be served by another.
+ON_REQUEST: dict[str, str] = {
+    "notes_finetuned": "fusion.finetuned:NotesFinetunedCandidate",
+    "images_finetuned": "fusion.finetuned:ImagesFinetunedCandidate",
+}
+"""As CANDIDATES; fitted only where asked for by name, since they take many times longer."""
+
+EVERY_CANDIDATE: dict[str, str] = {**CANDIDATES, **ON_REQUEST}
+"""All that there are, in the order that decides between equals."""
 
 
 def candidate_type(name: str) -> type[Candidate]:
@@ -135,9 +174,11 @@ def candidate_type(name: str) -> type[Candidate]:
     Traceback (most recent call last):
     ...
     ValueError: no candidate is called 'oracle'; there are prevalence, events_logistic, \
-events_boosting, notes_tfidf, notes_embedding, images_embedding, average, stacked, attention
+events_boosting, notes_tfidf, notes_embedding, images_embedding, average, stacked, attention, \
+notes_finetuned, images_finetuned
     """
-    if name not in CANDIDATES:
-        raise ValueError(f"no candidate is called {name!r}; there are {', '.join(CANDIDATES)}")
-    module, _, attribute = CANDIDATES[name].partition(":")
+    if name not in EVERY_CANDIDATE:
+        known = ", ".join(EVERY_CANDIDATE)
+        raise ValueError(f"no candidate is called {name!r}; there are {known}")
+    module, _, attribute = EVERY_CANDIDATE[name].partition(":")
     return getattr(import_module(module), attribute)

@@ -18,9 +18,12 @@ from tqdm import tqdm
 
 from fusion.candidates import Embedder, Lesson
 from fusion.evaluate import read_flow, subgroups
+from fusion.finetune_config import FinetuneConfig
 from fusion.fitting import (
     Scored,
     candidate_names,
+    candidate_options,
+    finetuning_asked,
     fit_candidates,
     score_across_folds,
     settle,
@@ -78,6 +81,7 @@ def cross_validate(
     encoders: Embedder | None = None,
     text: str | None = None,
     image: str | None = None,
+    finetune: FinetuneConfig | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Judge the whole procedure on each patient once a repeat; write metrics, report, predictions.
@@ -90,7 +94,8 @@ def cross_validate(
         repeats: with other folds; a row's risks are averaged over them.
         seed: of folds and fits.
         exclude_codes: regular expressions of codes that are no features, besides the tasks' own.
-        candidates: names out of `fusion.candidates.CANDIDATES`; all by default.
+        candidates: names out of `fusion.candidates.EVERY_CANDIDATE`; by default all but those that
+            are fitted only on request.
         drop: modalities that no model may see.
         inner_folds: of the cross-fitting that calibrates and chooses within a fold.
         bootstrap: resamples of patients for the intervals.
@@ -98,6 +103,7 @@ def cross_validate(
         encoders: the frozen encoders, already made; by default those that `text` and `image` name.
         text: a Hugging Face name or a directory; the embedded text encoder by default.
         image: a timm name or a directory; the embedded image encoder by default.
+        finetune: how the candidates that fine-tune an encoder do it.
         progress: show bars.
 
     Returns:
@@ -110,6 +116,7 @@ def cross_validate(
             had.
     """
     names = candidate_names(candidates)
+    asked_how = finetuning_asked(names, finetune)
     hidden = _modalities(drop)
     if (out / "manifest.json").is_file():
         raise UsageError(f"{out} holds a trained run; name another directory for the folds")
@@ -139,6 +146,7 @@ def cross_validate(
                 inner_folds=inner_folds,
                 encoders=encoders,
                 seed=seed + repeat,
+                finetune=finetune or FinetuneConfig(),
             )
             for task, name in chosen.items():
                 choices[task][name] += 1
@@ -179,6 +187,7 @@ def cross_validate(
         "dropped": sorted(str(m) for m in hidden),
         "flow": {name: part for name, part in flow.items() if name != "splits"},  # not used here
         **named,
+        **asked_how,
         "tasks": {},
     }
     for one in judged:
@@ -196,7 +205,7 @@ def cross_validate(
     command = f"medweave train --store {store.name} --cohort {cohort.name} --run {out.name}"
     command += f" --folds {folds} --repeats {repeats} --seed {seed}"
     command += "".join(f" --exclude '{pattern}'" for pattern in exclude_codes)
-    command += encoder_options(named)
+    command += candidate_options({"candidates": names, **asked_how}) + encoder_options(named)
     write_report(out / "report.html", metrics, judged, run=out, commands={"repeat": command})
     return metrics
 
@@ -211,16 +220,16 @@ def _one_fold(
     inner_folds: int,
     encoders: Embedder,
     seed: int,
+    finetune: FinetuneConfig,
 ) -> dict[str, str]:
     """Fit, calibrate and choose without the rows outside, then answer for them."""
     inside = rows.take(np.setdiff1d(np.arange(len(rows)), outside))
-    said = score_across_folds(
-        names, tasks=tasks, rows=inside, folds=inner_folds, encoders=encoders, seed=seed
-    )
+    more = {"encoders": encoders, "seed": seed, "finetune": finetune}
+    said = score_across_folds(names, tasks=tasks, rows=inside, folds=inner_folds, **more)
     scored = Scored(risks=said, labels=inside.labels, subjects=inside.subjects)
     settled = settle(tasks=tasks, calibration=scored, tuning=None)
     train, tuning = split_tuning(inside, seed=seed)
-    lesson = Lesson(tasks=tasks, train=train, tuning=tuning, encoders=encoders, seed=seed)
+    lesson = Lesson(tasks=tasks, train=train, tuning=tuning, **more)
     fitted = fit_candidates(names, lesson)
     timelines = rows.timelines.take(outside)
     for name, model in fitted.items():

@@ -15,6 +15,7 @@ from fusion.beside import states_beside
 from fusion.candidates import Embedder
 from fusion.card import write_card
 from fusion.conformal import LEVELS
+from fusion.fitting import candidate_options
 from fusion.judged import Judged, measure_task
 from fusion.judged_beside import judge_sets, judge_unlike, judge_unlikeness, warn_beside
 from fusion.missing import lacking
@@ -321,7 +322,7 @@ def _commands(
 ) -> Mapping[str, str]:
     config = read_json(run / "run.json")
     fit = f"medweave train --store {store.name} --cohort {cohort.name} --run {run.name}"
-    fit += f" --seed {config['seed']}{encoder_options(config)}"
+    fit += f" --seed {config['seed']}{candidate_options(config)}{encoder_options(config)}"
     judge = f"medweave evaluate {run.name} --split {split}"
     if oracle:
         judge += f" --oracle {oracle.name}"

@@ -68,7 +68,8 @@ class ExplainedNote:
     """What the text encoder read as one, with the words in it that a model counted; none without a
     WordReader or a model that reads sentences."""
     words: tuple[Span, ...]
-    """Within these, the words; empty without a WordReader or a model that counts words."""
+    """Within these, the words; empty without a WordReader or a model that counts words, and where
+    the text encoder was fine-tuned."""
     log_odds: float
     """All that the note adds."""
 
@@ -223,7 +224,8 @@ def _notes(
                 Span(start=a, end=b, log_odds=float(v))
                 for (a, b), v in zip(where, shares, strict=True)
             )
-            said += _words_of(sentences, words.words(text, inside.slopes[number]))
+            if number in inside.slopes:
+                said += _words_of(sentences, words.words(text, inside.slopes[number]))
             sentences = tuple(
                 replace(s, log_odds=s.log_odds + _counted_in(s, counted)) for s in sentences
             )

@@ -1,15 +1,25 @@
 """Fit the candidates, calibrate them, choose: the same steps for a run and inside a fold."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
 from fusion.calibration import Calibrator, fit_calibrator
-from fusion.candidates import CANDIDATES, Candidate, Embedder, Lesson, candidate_type
+from fusion.candidates import (
+    CANDIDATES,
+    EVERY_CANDIDATE,
+    ON_REQUEST,
+    Candidate,
+    Embedder,
+    Lesson,
+    candidate_type,
+)
 from fusion.champion import Choice, choose_champion, youden_threshold
+from fusion.finetune_config import FinetuneConfig
 from fusion.folds import subject_folds
 from fusion.late import PARTS, AverageCandidate, StackedCandidate
 from fusion.rows import Rows
@@ -19,6 +29,9 @@ __all__ = [
     "Scored",
     "Settlement",
     "candidate_names",
+    "candidate_options",
+    "finetuning_asked",
+    "finetuning_of",
     "fit_candidate",
     "fit_candidates",
     "score_across_folds",
@@ -45,7 +58,7 @@ class Settlement:
 
 
 def candidate_names(asked: Sequence[str] | None) -> tuple[str, ...]:
-    """Put the asked candidates in order, simplest first; all where none is asked for.
+    """Put the asked candidates in order, simplest first; `CANDIDATES` where none is asked for.
 
     Raises:
         UsageError: a name that there isn't, or none at all.
@@ -53,14 +66,50 @@ def candidate_names(asked: Sequence[str] | None) -> tuple[str, ...]:
     >>> candidate_names(["stacked", "prevalence"])
     ('prevalence', 'stacked')
     """
-    unknown = sorted(set(asked or ()) - set(CANDIDATES))
+    if asked is None:
+        return tuple(CANDIDATES)
+    every = ", ".join(EVERY_CANDIDATE)
+    unknown = sorted(set(asked) - set(EVERY_CANDIDATE))
     if unknown:
+        raise UsageError(f"no candidate is called {', '.join(unknown)}; there are {every}")
+    if not list(asked):
+        raise UsageError(f"at least one candidate is needed, of {every}")
+    return tuple(name for name in EVERY_CANDIDATE if name in asked)
+
+
+def finetuning_asked(names: Sequence[str], config: FinetuneConfig | None) -> dict[str, Any]:
+    """Say, as an entry of run.json, how encoders are fine-tuned; nothing where none is.
+
+    Raises:
+        UsageError: it is said how, but no candidate does it.
+    """
+    if set(names) & set(ON_REQUEST):
+        return {"finetune": asdict(config or FinetuneConfig())}
+    if config is not None:
         raise UsageError(
-            f"no candidate is called {', '.join(unknown)}; there are {', '.join(CANDIDATES)}"
+            f"--finetune says how {' and '.join(ON_REQUEST)} are trained, and neither is asked "
+            "for; name one with --candidates, or leave --finetune out"
         )
-    if asked is not None and not list(asked):
-        raise UsageError(f"at least one candidate is needed, of {', '.join(CANDIDATES)}")
-    return tuple(name for name in CANDIDATES if asked is None or name in asked)
+    return {}
+
+
+def finetuning_of(config: Mapping[str, Any]) -> FinetuneConfig:
+    """Read what `finetuning_asked` said."""
+    return FinetuneConfig(**config.get("finetune", {}))
+
+
+def candidate_options(config: Mapping[str, Any]) -> str:
+    """Say in words of the command line which candidates run.json names, if not the usual ones.
+
+    >>> candidate_options({"candidates": ["prevalence"]})
+    ' --candidates prevalence'
+    >>> candidate_options({"candidates": list(CANDIDATES)})
+    ''
+    """
+    names = config["candidates"]
+    asked = f" --candidates {' '.join(names)}" if list(names) != list(CANDIDATES) else ""
+    layers = finetuning_of(config).layers
+    return asked + (f" --finetune {layers}" if layers != FinetuneConfig().layers else "")
 
 
 def fit_candidate(name: str, lesson: Lesson, *, fitted: dict[str, Candidate]) -> Candidate:
@@ -97,6 +146,7 @@ def score_across_folds(
     folds: int,
     encoders: Embedder,
     seed: int,
+    finetune: FinetuneConfig | None = None,
     progress: bool = False,
 ) -> dict[str, np.ndarray]:
     """Score each row by models that were fitted on other subjects: name to [b k], uncalibrated."""
@@ -105,7 +155,14 @@ def score_across_folds(
     for held in tqdm(range(folds), "cross-fitting", disable=not progress, leave=False):
         outside = np.flatnonzero(fold == held)
         train, tuning = split_tuning(rows.take(np.flatnonzero(fold != held)), seed=seed)
-        lesson = Lesson(tasks=tasks, train=train, tuning=tuning, encoders=encoders, seed=seed)
+        lesson = Lesson(
+            tasks=tasks,
+            train=train,
+            tuning=tuning,
+            encoders=encoders,
+            seed=seed,
+            finetune=finetune or FinetuneConfig(),
+        )
         fitted = fit_candidates(names, lesson)
         timelines = rows.timelines.take(outside)
         for name, model in fitted.items():

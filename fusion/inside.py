@@ -6,9 +6,10 @@ events, the notes' sentences (with slopes, from which `encoders.words` goes on t
 words themselves where a model counts words, or the places of the images. The shares add up to that
 difference; `fusion.explain` puts them together over all subsets of modalities.
 
-Sums (regressions, averages) are taken apart exactly; trees by their own Shapley values (Lundberg
-et al., "From local explanations to global understanding with explainable AI for trees", 2020); the
-attention model by integrated gradients (`fusion.gradients`).
+Sums (regressions, averages) are taken apart exactly, those on fine-tuned encoders' tokens as well;
+trees by their own Shapley values (Lundberg et al., "From local explanations to global understanding
+with explainable AI for trees", 2020); the attention model by integrated gradients
+(`fusion.gradients`).
 """
 
 import re
@@ -51,7 +52,8 @@ class Inside:
     """Of each note, [n], in the order of the text encoder's tokens."""
 
     slopes: dict[int, np.ndarray] = field(default_factory=dict)
-    """Of each note, [n d]: log odds per unit of a sentence's token, over the way to it."""
+    """Of each note, [n d]: log odds per unit of a sentence's token, over the way to it; empty where
+    the tokens are not the run's own text encoder's."""
 
     words: dict[int, dict[tuple[int, int], float]] = field(default_factory=dict)
     """Of each note, where characters start and end: only of models that count words."""
@@ -94,7 +96,7 @@ def look_inside(
     """Share out what a model says of one row among what is inside one modality.
 
     Args:
-        model: any of `fusion.candidates.CANDIDATES`.
+        model: any of `fusion.candidates.EVERY_CANDIDATE`.
         timelines: one row.
         modality: which to take apart; where the row lacks it or it is not shown, nothing is there.
         shown: what the model sees besides.
@@ -180,7 +182,10 @@ def _notes(model: NotesEmbeddingCandidate, timelines: Timelines, task: int) -> I
     slopes = {i: np.tile(slope / len(t), (len(t), 1)) for i, t in tokens.items()}
     centre = model.scaling.centre
     sentences = {i: ((t - centre) * slopes[i]).sum(axis=1) for i, t in tokens.items()}
-    return Inside(sentences=sentences, slopes=slopes)
+    # The way from a sentence to its words leads through the run's own encoder, which did not read
+    # these tokens if the model was fine-tuned: then sentences are as far as it goes.
+    own = model.name == NotesEmbeddingCandidate.name
+    return Inside(sentences=sentences, slopes=slopes if own else {})
 
 
 def _images(model: ImagesEmbeddingCandidate, timelines: Timelines, task: int) -> Inside:

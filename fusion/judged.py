@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fusion.disclosure import UNDER, withheld
-from fusion.late import PARTS
+from fusion.late import ALONE
 from fusion.metrics import calibration_line, draw_resamples, measure, paired
 from fusion.missing import measure_missing
 from fusion.slopes import calibration_intervals
@@ -136,7 +136,7 @@ def _some(cut: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:
 
 
 def _best_single(judged: Judged, models: dict[str, Any]) -> str | None:
-    single = [name for name in PARTS if name in models]
+    single = [name for name in ALONE if name in models]
     if not single or judged.champion in single:
         return None
     return min(single, key=lambda name: models[name]["logloss"]["value"])

@@ -21,7 +21,7 @@ from fusion.scoring import ALL_MODALITIES
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
-__all__ = ["PARTS", "AverageCandidate", "StackedCandidate"]
+__all__ = ["ALONE", "PARTS", "AverageCandidate", "StackedCandidate"]
 
 PARTS: dict[str, Modality] = {
     "events_logistic": Modality.EVENTS,
@@ -30,7 +30,14 @@ PARTS: dict[str, Modality] = {
     "notes_embedding": Modality.NOTES,
     "images_embedding": Modality.IMAGES,
 }
-"""The single-modality models and what each of them looks at."""
+"""The single-modality models that are joined, and what each of them looks at."""
+
+ALONE: dict[str, Modality] = {
+    **PARTS,
+    "notes_finetuned": Modality.NOTES,
+    "images_finetuned": Modality.IMAGES,
+}
+"""All single-modality models; what is fitted on request is no part of what is fitted always."""
 
 _FOLDS = 5
 _STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)

@@ -26,9 +26,11 @@ from ingest.schema import Modality
 from ingest.timeline import Timelines
 
 __all__ = [
+    "EmbeddingProbe",
     "ImagesEmbeddingCandidate",
     "NotesEmbeddingCandidate",
     "NotesTfidfCandidate",
+    "has_content",
     "rates_without",
 ]
 
@@ -64,7 +66,7 @@ class _Probe(ABC):
     @classmethod
     def fit(cls, lesson: Lesson) -> Self:
         """Fit the representation and the regression on train's patients who have the modality."""
-        has = _has_content(lesson.train.timelines, cls.modality)
+        has = has_content(lesson.train.timelines, cls.modality)
         labels, those = lesson.train.labels, lesson.train.take(np.flatnonzero(has))
         learnt = cls._learn(replace(lesson, train=those))
         if learnt is None:
@@ -95,7 +97,7 @@ class _Probe(ABC):
         """Give the risk; the other modalities are not looked at."""
         risks = np.tile(self.without, (len(timelines), 1))
         if self.modality in modalities:
-            rows = np.flatnonzero(_has_content(timelines, self.modality))
+            rows = np.flatnonzero(has_content(timelines, self.modality))
             if len(rows):
                 features = self._features(timelines.take(rows))
                 logits = (
@@ -177,7 +179,9 @@ class NotesTfidfCandidate(_Probe):
         )
 
 
-class _EmbeddingProbe(_Probe):
+class EmbeddingProbe(_Probe):
+    """A regression on what an encoder makes of notes or images."""
+
     def __init__(self, *, scaling: Scaling, encoders: Embedder, **shared: Any):
         super().__init__(**shared)
         self.scaling, self.encoders = scaling, encoders
@@ -227,7 +231,7 @@ class _EmbeddingProbe(_Probe):
         )
 
 
-class NotesEmbeddingCandidate(_EmbeddingProbe):
+class NotesEmbeddingCandidate(EmbeddingProbe):
     """Regress the risk on the mean of the notes' frozen sentence embeddings."""
 
     name: ClassVar[str] = "notes_embedding"
@@ -245,7 +249,7 @@ class NotesEmbeddingCandidate(_EmbeddingProbe):
         return _mean_by_row(each, part["row"].to_numpy()[kept], len(timelines))
 
 
-class ImagesEmbeddingCandidate(_EmbeddingProbe):
+class ImagesEmbeddingCandidate(EmbeddingProbe):
     """Regress the risk on the mean and the maximum of the images' frozen feature maps."""
 
     name: ClassVar[str] = "images_embedding"
@@ -262,7 +266,7 @@ class ImagesEmbeddingCandidate(_EmbeddingProbe):
         return _mean_by_row(each, part["row"].to_numpy(), len(timelines))
 
 
-def _has_content(timelines: Timelines, modality: Modality) -> np.ndarray:
+def has_content(timelines: Timelines, modality: Modality) -> np.ndarray:
     """Say which rows have a note with a word in it, or an image with a file."""
     part = timelines.part(modality)
     content = part["text_value" if modality == Modality.NOTES else "image"]

@@ -13,12 +13,15 @@ import yaml
 from tqdm import tqdm
 
 from fusion.beside import remove_beside, states_beside, write_beside
-from fusion.candidates import Candidate, Embedder, Lesson, candidate_type
+from fusion.candidates import ON_REQUEST, Candidate, Embedder, Lesson, candidate_type
 from fusion.champion import FEWEST_TO_CHOOSE
+from fusion.finetune_config import FinetuneConfig
 from fusion.fitting import (
     Scored,
     Settlement,
     candidate_names,
+    finetuning_asked,
+    finetuning_of,
     fit_candidate,
     score_across_folds,
     settle,
@@ -38,7 +41,8 @@ __all__ = ["excluded_codes", "token_cache", "train"]
 _DONE = "fitted.json"
 _PACKAGES = ("medweave", "lightgbm", "numpy", "pandas", "scikit-learn", "scipy", "torch")
 _FOLDS_OF_FEW, _FEW = 5, 2000
-_NO_MATTER = ("candidates", "champion", "encoders")  # to one model: weights tell, not their place
+_NO_MATTER = ("candidates", "champion", "encoders", "finetune")
+"""To one model: weights tell, not their place; and only those that are fine-tuned ask how."""
 
 
 def train(
@@ -56,6 +60,7 @@ def train(
     encoders: Embedder | None = None,
     text: str | None = None,
     image: str | None = None,
+    finetune: FinetuneConfig | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Write a run directory and say which model serves each task.
@@ -69,7 +74,8 @@ def train(
         cohort: the cohort directory.
         run: the directory to write.
         seed: of everything that draws.
-        candidates: names out of `fusion.candidates.CANDIDATES`; all by default.
+        candidates: names out of `fusion.candidates.EVERY_CANDIDATE`; by default all but those that
+            are fitted only on request.
         exclude_codes: regular expressions of codes that are no features, besides the tasks' own.
         cache: where frozen tokens are kept; beside the store by default.
         folds: calibrate and choose by cross-fitting on all rows that are not held out, as is done
@@ -79,6 +85,7 @@ def train(
         encoders: the frozen encoders, already made; by default those that `text` and `image` name.
         text: a Hugging Face name or a directory; the embedded text encoder by default.
         image: a timm name or a directory; the embedded image encoder by default.
+        finetune: how the candidates that fine-tune an encoder do it.
         progress: show bars.
 
     Returns:
@@ -89,6 +96,7 @@ def train(
         UsageError: a candidate that there isn't, or an encoder that cannot be had.
     """
     names = candidate_names(candidates)
+    asked_how = finetuning_asked(names, finetune)
     if champion is not None and champion not in names:
         raise UsageError(f"the champion must be one of {', '.join(names)}; got {champion!r}")
     with naming_damage(store=store, cohort=cohort):
@@ -116,7 +124,7 @@ def train(
         config |= {"deidentified": choice.stated()}
     if encoders is None:
         encoders = frozen_encoders(cache or token_cache(store), text=text, image=image)
-    config |= {"preprocessing": encoders.preprocessing, **encoders_stated(encoders)}
+    config |= {"preprocessing": encoders.preprocessing, **encoders_stated(encoders), **asked_how}
     asked = {f.name: f.read_text("utf-8") for f in sorted((cohort / "tasks").glob("*.yaml"))}
     rows = [digest_rows(r) for r in read.values()]
     fingerprint = _fingerprint({"config": config, "rows": rows, "asked": asked})
@@ -200,13 +208,15 @@ def _fit(
         encoders=encoders,
         seed=config["seed"],
         progress=progress,
+        finetune=finetuning_of(config),
     )
     models: dict[str, Candidate] = {}
     for name in (bar := tqdm(names, "training", disable=not progress)):
         bar.set_postfix_str(name)
         folder = run / "models" / name
         # Late fusion depends on which parts it was given.
-        mark = _fingerprint({**question, "name": name, "after": list(models)})
+        how = config["finetune"] if name in ON_REQUEST else {}
+        mark = _fingerprint({**question, "name": name, "after": list(models), **how})
         if _is_fitted(folder, mark):
             models[name] = candidate_type(name).load(folder, encoders)
             continue
@@ -253,6 +263,7 @@ def _score(
             folds=min(config["folds"], len(np.unique(rows.subjects))),
             encoders=encoders,
             seed=config["seed"],
+            finetune=finetuning_of(config),
             progress=progress,
         )
         return {"calibration": Scored(risks=said, labels=rows.labels, subjects=rows.subjects)}

@@ -4,19 +4,17 @@ The rows are already encoded, so an epoch is seconds; the best weights are held 
 Trainer's own checkpoints are off (on two cores, writing them took as long as an epoch).
 """
 
-import random
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
 from encoders.threads import one_thread
+from fusion.early_stopping import KeepBest, own_randomness, quiet_arguments
 from fusion.model import RiskModel, masked_loss
 from fusion.parts import Parts, collate
 
@@ -71,35 +69,23 @@ def train_member(
         progress: what to call the bar on stderr; None shows none.
     """
     steps = config.epochs * -(-len(train) // config.batch)
-    keep = _KeepBest(tuning, config)
+    keep = KeepBest(partial(tuning_loss, parts=tuning), patience=config.patience)
     with (
         tempfile.TemporaryDirectory(prefix="medweave-") as folder,
-        _own_randomness(),
+        own_randomness(),
         one_thread(),
         tqdm(total=config.epochs, desc=progress, disable=progress is None) as bar,
     ):
         keep.bar = bar
-        arguments = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=config.epochs,
+        arguments = quiet_arguments(
+            folder,
+            epochs=config.epochs,
+            seed=seed,
             per_device_train_batch_size=config.batch,
             learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             warmup_steps=int(config.warmup_share * steps),
             lr_scheduler_type="cosine",
-            max_grad_norm=1.0,
-            eval_strategy="no",
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            remove_unused_columns=False,
-            label_names=["labels"],
-            dataloader_pin_memory=False,
-            seed=seed,
-            data_seed=seed,
-            use_cpu=not torch.cuda.is_available(),
-            bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
         )
         trainer = Trainer(
             model=model,
@@ -131,38 +117,3 @@ def tuning_loss(model: RiskModel, parts: Parts) -> float | None:
             logits.append(model(**batch).logits.float().cpu())
     model.train(training)
     return float(masked_loss(torch.cat(logits), torch.from_numpy(parts.labels)))
-
-
-class _KeepBest(TrainerCallback):
-    """Look at tuning after each epoch, keep the best weights, stop when they stay the best."""
-
-    def __init__(self, tuning: Parts, config: TrainingConfig):
-        self.tuning, self.config = tuning, config
-        self.best: dict[str, Tensor] | None = None
-        self.losses: list[float] = []
-        self.bar: tqdm | None = None
-
-    def on_epoch_end(self, args, state, control, model=None, **_: object) -> None:
-        """Judge the epoch."""
-        loss = tuning_loss(model, self.tuning)
-        if self.bar is not None:
-            self.bar.update()
-        if loss is None:
-            return
-        if not self.losses or loss < min(self.losses):
-            self.best = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
-        self.losses.append(loss)
-        if len(self.losses) - int(np.argmin(self.losses)) > self.config.patience:
-            control.should_training_stop = True
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Put Python's, NumPy's and torch's random states back: the Trainer sets all of them."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - what Trainer sets
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002

@@ -143,7 +143,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--cohort", type=Path, required=True, help="cohort directory")
     sub.add_argument("--run", type=Path, required=True, dest="out", help="run directory to write")
     sub.add_argument("--seed", type=seed, default=0, help="same seed, same weights on a CPU")
-    sub.add_argument("--candidates", nargs="+", metavar="NAME", help="only these models")
+    sub.add_argument(
+        "--candidates",
+        nargs="+",
+        metavar="NAME",
+        help="only these models; notes_finetuned and images_finetuned are fitted only so",
+    )
+    sub.add_argument(
+        "--finetune",
+        choices=("last", "full"),
+        help="how much of an encoder these two train (default last: its last stages or blocks)",
+    )
     sub.add_argument(
         "--exclude", nargs="+", default=[], metavar="REGEX", help="codes that are no features"
     )
@@ -217,6 +227,9 @@ def _check(a: argparse.Namespace) -> None:
 def _train(a: argparse.Namespace) -> None:
     if a.repeats > 1 and not a.folds:
         raise UsageError("--repeats is of the cross-validation; it needs --folds")
+    from fusion.finetune_config import FinetuneConfig
+
+    how = {"finetune": FinetuneConfig(layers=a.finetune) if a.finetune else None}
     if a.folds:
         from fusion.crossfit import cross_validate
         from fusion.report import describe_metrics
@@ -231,6 +244,7 @@ def _train(a: argparse.Namespace) -> None:
             exclude_codes=a.exclude,
             candidates=a.candidates,
             progress=not a.quiet,
+            **how,
             **encoders_asked(a),
         )
         print(describe_metrics(metrics))
@@ -245,6 +259,7 @@ def _train(a: argparse.Namespace) -> None:
         candidates=a.candidates,
         exclude_codes=a.exclude,
         progress=not a.quiet,
+        **how,
         **encoders_asked(a),
     )
     for champion in chosen["tasks"].values():

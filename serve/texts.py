@@ -149,6 +149,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "model_images_embedding": ("embedded images", "影像的嵌入模型"),
     "model_average": ("equal-weight average", "等权平均"),
     "model_stacked": ("stacked late fusion", "堆叠晚期融合"),
+    "model_notes_finetuned": ("fine-tuned text encoder", "微调的文本编码器"),
+    "model_images_finetuned": ("fine-tuned image encoder", "微调的影像编码器"),
     "model_attention": ("attention over all parts", "全部信息的注意力模型"),
     "serves_loss": ("log-loss {loss} where models were chosen", "选模所用行的对数损失 {loss}"),
     "serves_best": (
