@@ -178,7 +178,8 @@ def _note(one: Explained, note: ExplainedNote) -> str:
         if note.sentences and stop == note.sentences[-1].end and text[stop:].strip():
             said.append("<small> (the model reads no further)</small>")
         place = stop
-    about = "The number after a sentence is the sentence's; its words add up to it."
+    about = "The number after a sentence is the sentence's"
+    about += "; its words add up to it." if note.words else "; this model tells no words apart."
     name = esc(name_of(str(event["code"]), one.descriptions, "en"))
     return (
         f"<h3>{name} <small>{esc(moment(event['time']))}, {note.log_odds:+.2f} log odds</small>"
