@@ -98,7 +98,7 @@ def describe(one: "Explained") -> Iterator[str]:
         yield ""
         count = len(note.sentences)
         read = f", {count} sentences" if count else ""
-        words = f"note {note.number + 1}{read} (its words: --page)"
+        words = f"note {note.number + 1}{read} (its {'words' if note.words else 'text'}: --page)"
         yield _row(f"{note.log_odds:+.3f}", "", "", words)
     for image in found.images:
         yield ""

@@ -8,7 +8,7 @@ full colour.
 import base64
 from collections.abc import Mapping
 
-from fusion.explain import ExplainedNote
+from fusion.explain import ExplainedNote, Span
 from ingest.schema import Modality
 from serve.explained import Explained
 from serve.page_codes import esc, moment, name_of, signed
@@ -55,7 +55,8 @@ REASONS_CSS = """
 def reasons_of(one: Explained, language: Language) -> str:
     """Show what the events, the notes and the images of one risk did."""
     found = one.explanation
-    largest = max([1e-9, *(abs(w.log_odds) for note in found.notes for w in note.words)])
+    marks = [mark for note in found.notes for mark in _marks(note)]
+    largest = max([1e-9, *(abs(mark.log_odds) for mark in marks)])
     notes = "".join(_note(one, note, largest, language) for note in found.notes)
     if notes:
         notes = _head(one, Modality.NOTES, language) + notes
@@ -115,11 +116,11 @@ def _event(one: Explained, code: str, share: float, largest: float, language: La
 def _note(one: Explained, note: ExplainedNote, largest: float, language: Language) -> str:
     event = one.timeline.part(Modality.NOTES).iloc[note.number]
     text = str(event["text_value"])
-    words = {w.start: w for w in note.words}
+    words = {mark.start: mark for mark in _marks(note)}
     ends = {s.end: s for s in note.sentences}
     last = note.sentences[-1].end if note.sentences else None
     said, place, word = [], 0, None
-    for stop in sorted({*words, *(w.end for w in note.words), *ends, len(text)}):
+    for stop in sorted({*words, *(w.end for w in words.values()), *ends, len(text)}):
         word = words.get(place) or (word if word is not None and place < word.end else None)
         if stop > place:
             piece = esc(text[place:stop])
@@ -129,7 +130,8 @@ def _note(one: Explained, note: ExplainedNote, largest: float, language: Languag
         if stop == last and text[stop:].strip():
             said.append(f"<small> ({esc(say(language, 'why_no_further'))})</small>")
         place = stop
-    about = esc(say(language, "why_sentence")) if note.sentences else ""
+    key = "why_sentence" if note.words else "why_sentence_alone"
+    about = esc(say(language, key)) if note.sentences else ""
     name = esc(name_of(str(event["code"]), one.descriptions, language))
     return (
         f'<p class="mw-why-one"><strong>{name}</strong> '
@@ -137,6 +139,11 @@ def _note(one: Explained, note: ExplainedNote, largest: float, language: Languag
         f'<p class="mw-soft mw-small">{_key(language)} {about}</p>'
         f'<div class="mw-why-note">{"".join(said)}</div>'
     )
+
+
+def _marks(note: ExplainedNote) -> tuple[Span, ...]:
+    """Give what is coloured: words, or whole sentences where the model's words can't be had."""
+    return note.words or note.sentences
 
 
 def _marked(piece: str, share: float, largest: float) -> str:

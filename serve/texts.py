@@ -263,6 +263,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "The number after a sentence is the sentence’s, in log odds; its words add up to it.",
         "句后数字为该句的对数优势，等于其中各词之和。",
     ),
+    "why_sentence_alone": (
+        "The number after a sentence is the sentence’s, in log odds; this model tells no words "
+        "apart.",
+        "句后数字为该句的对数优势；此模型无法区分句中各词。",
+    ),
     "why_no_further": ("the model reads no further", "模型未读此后内容"),
     "why_heat": ("where it adds", "作用所在"),
     "why_cells": (

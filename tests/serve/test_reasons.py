@@ -100,6 +100,28 @@ def test_notes_and_images_that_the_model_does_not_read_are_counted(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+def test_where_words_are_not_told_apart_sentences_are_marked(
+    predictor: Predictor, clinic: Clinic, prediction: Prediction, language: Language
+) -> None:
+    (one,) = predictor.explain(clinic.with_all, model="notes_embedding")
+    (note,) = one.explanation.notes
+    assert note.words
+    assert note.sentences
+    found = dataclasses.replace(
+        one.explanation, notes=(dataclasses.replace(note, words=()),), images=()
+    )
+    alone = dataclasses.replace(one, explanation=found)
+    html = render(dataclasses.replace(prediction, reasons=(alone,)), language)
+    card = HTMLParser(html).css_first(".mw-why")
+    assert card is not None
+    text = str(one.timeline.part(Modality.NOTES)["text_value"].iloc[0])
+    assert [node.text() for node in card.css(".mw-why-note b")] == [
+        text[s.start : s.end] for s in note.sentences
+    ]
+    assert say(language, "why_sentence_alone") in card.text()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_model_that_says_the_same_of_everybody_is_told_as_that(
     predictor: Predictor, clinic: Clinic, prediction: Prediction, language: Language
 ) -> None:
