@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from selectolax.lexbor import LexborHTMLParser as HTMLParser
 
+from fusion.explain import Span
 from ingest.schema import Modality
 from serve.page_codes import signed
 from serve.page_result import render
@@ -101,15 +102,13 @@ def test_notes_and_images_that_the_model_does_not_read_are_counted(
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_where_words_are_not_told_apart_sentences_are_marked(
-    predictor: Predictor, clinic: Clinic, prediction: Prediction, language: Language
+    prediction: Prediction, language: Language
 ) -> None:
-    (one,) = predictor.explain(clinic.with_all, model="notes_embedding")
+    (one,) = prediction.reasons
     (note,) = one.explanation.notes
-    assert note.words
-    assert note.sentences
-    found = dataclasses.replace(
-        one.explanation, notes=(dataclasses.replace(note, words=()),), images=()
-    )
+    sentences = (Span(start=0, end=14, log_odds=0.5), Span(start=15, end=32, log_odds=-0.2))
+    note = dataclasses.replace(note, words=(), sentences=sentences)
+    found = dataclasses.replace(one.explanation, notes=(note,))
     alone = dataclasses.replace(one, explanation=found)
     html = render(dataclasses.replace(prediction, reasons=(alone,)), language)
     card = HTMLParser(html).css_first(".mw-why")
