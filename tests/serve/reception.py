@@ -34,7 +34,7 @@ class Remembering:
     def patients(self, split: str = "held_out") -> pd.DataFrame:
         return pd.DataFrame({"subject_id": [], "prediction_time": []})
 
-    def predict_upload(self, files: Sequence[Path], *, limits: Any = None) -> None:
+    def predict_upload(self, files: Sequence[Path], **asked: Any) -> None:
         self.paths += files
         self.read += [file.read_bytes() for file in files]
         raise RuntimeError("Jane Roe, born 1950-01-01, /srv/secret")

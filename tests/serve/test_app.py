@@ -50,7 +50,7 @@ def test_a_failure_shows_and_logs_no_exception_text(
 ) -> None:
     predictor = Remembering(tmp_path)
 
-    def fail(files: object, *, limits: object = None) -> None:
+    def fail(files: object, **asked: object) -> None:
         raise error
 
     predictor.predict_upload = fail
@@ -58,7 +58,7 @@ def test_a_failure_shows_and_logs_no_exception_text(
     with running(app) as client, caplog.at_level(logging.DEBUG):
         files = {"files": ("jane.json", b"{}")}
         (path,) = client.post("/gradio_api/upload", files=files).json()
-        status, told = ask(client, app, "uploaded", [[{"path": path, "meta": FORM}], "en"])
+        status, told = ask(client, app, "uploaded", [[{"path": path, "meta": FORM}], "en", False])
     assert status == 200
     assert TEXTS[key][0] in told
     assert type(error).__name__ not in told

@@ -60,7 +60,7 @@ def client(app: fastapi.FastAPI) -> Iterator[httpx.Client]:
 
 
 def naming(path: object) -> list:
-    return [[{"path": str(path), "meta": FORM, "orig_name": "x.json"}], "en"]
+    return [[{"path": str(path), "meta": FORM, "orig_name": "x.json"}], "en", False]
 
 
 def unguarded(predictor: Remembering, uploads: Path) -> fastapi.FastAPI:
@@ -109,7 +109,7 @@ def test_a_path_is_found_wherever_it_stands_in_a_body(
     client: httpx.Client, app: fastapi.FastAPI, secret: Path
 ) -> None:
     hidden = {"a": [{"b": {"path": str(secret), "meta": FORM}}]}
-    for handler, data in (("uploaded", [hidden, "en"]), ("picked", [hidden, "en"])):
+    for handler, data in (("uploaded", [hidden, "en", False]), ("picked", [hidden, "en", False])):
         assert ask(client, app, handler, data)[0] == 403
 
 
