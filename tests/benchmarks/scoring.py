@@ -26,8 +26,6 @@ Of the patient's score, networks took 83 %, the features of events 8 %.
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -55,9 +53,9 @@ from ingest.schema import Modality
 from ingest.timeline import Timelines
 from serve.predictor import ROWS_AT_ONCE
 from tests.benchmarks.clock import STEPS_OF_A_SCORE, best_seconds, timed_steps
+from tests.benchmarks.peak import ask_child, peak_mebibytes
 from tests.benchmarks.table import Row, print_table
 
-_ROOT = Path(__file__).parents[2]
 _MANY, _FEW = 2000, 200
 
 
@@ -280,19 +278,16 @@ def _print_steps(milliseconds: np.ndarray) -> None:
 
 def _child(asked: Asked, rows: int) -> tuple[float, float]:
     """Give the peak MiB of a process of its own, before its first row and after its last."""
-    command = [sys.executable, "-m", "tests.benchmarks.scoring", *asked.words, f"--peak={rows}"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    before, after = done.stdout.split()[-2:]
-    return float(before), float(after)
+    words = [*asked.words, f"--peak={rows}"]
+    before, after = ask_child("tests.benchmarks.scoring", words, 2)
+    return before, after
 
 
 def _peak(asked: Asked, count: int) -> tuple[float, float]:
     """Score so many rows in parts; a row that comes again has tokens of its own, as others have."""
     distinct = len(asked.timelines)
     asked.served.score(asked.timelines.take(np.arange(1)))
-    before = _mebibytes()
+    before = peak_mebibytes()
     ours = asked.encoders
     told = {"notes": ours.notes, "images": ours.images}
 
@@ -314,7 +309,7 @@ def _peak(asked: Asked, count: int) -> tuple[float, float]:
             mark = "#" + (places // distinct)[events["row"].to_numpy()].astype(str).astype(object)
             marked = {name: events[name] + mark for name in ("text_value", "image")}
             asked.served.score(replace(part, events=events.assign(**marked)))
-    return before, _mebibytes()
+    return before, peak_mebibytes()
 
 
 def _keep_tokens(asked: Asked) -> None:
@@ -323,13 +318,6 @@ def _keep_tokens(asked: Asked) -> None:
         asked.served.score(
             asked.timelines.take(np.arange(len(asked.timelines))[start : start + 64])
         )
-
-
-def _mebibytes() -> float:
-    """Give this process's peak; `ru_maxrss` would start at its parent's, which is larger."""
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
-    return int(peak) / 1024
 
 
 if __name__ == "__main__":

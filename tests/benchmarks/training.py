@@ -15,8 +15,6 @@ machines, or hours, are not comparable; ratios are.
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -50,11 +48,11 @@ from ingest.schema import Modality
 from ingest.timeline import Timelines
 from ingest.world import read_world
 from tests.benchmarks.clock import best_seconds
+from tests.benchmarks.peak import ask_child, peak_mebibytes
 from tests.benchmarks.table import Row, print_table
 from tests.fusion.clinic import clinic_timelines
 from tests.phantoms import draw_films
 
-_ROOT = Path(__file__).parents[2]
 _GPU = torch.cuda.is_available()
 _DEVICE = "cuda" if _GPU else "cpu"
 _DTYPE = torch.bfloat16 if _GPU else torch.float32
@@ -380,12 +378,9 @@ def _noted(texts: list[str], place: Path) -> Rows:
 
 def _child(asked: Asked, times: int) -> float:
     """Give the peak MiB of a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.training", f"--peak={times}"]
-    command += [f"--place={asked.place}", f"--films={asked.films}", f"--batch={asked.batch}"]
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr[-2000:])
-    return float(done.stdout.split()[-1])
+    words = [f"--peak={times}", f"--place={asked.place}", f"--films={asked.films}"]
+    (peak,) = ask_child("tests.benchmarks.training", [*words, f"--batch={asked.batch}"], 1)
+    return peak
 
 
 def _peak(asked: Asked, times: int) -> float:
@@ -394,9 +389,7 @@ def _peak(asked: Asked, times: int) -> float:
     once = Asked(place=asked.place, films=asked.films, epochs=1, rounds=1, batch=asked.batch)
     with Squares(paths, encoders.image_config.size_px) as squares:
         _finetune(_image_model(encoders), _examples(squares, len(paths), once), once)
-    lines = Path("/proc/self/status").read_text("utf-8").splitlines()
-    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
-    return int(peak) / 1024
+    return peak_mebibytes()
 
 
 if __name__ == "__main__":
