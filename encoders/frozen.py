@@ -197,8 +197,8 @@ class FrozenEncoders:
             "size_px": config.size_px,
             "grid": config.grid,
             "maps": list(config.maps),
-            "mean": config.mean,
-            "std": config.std,
+            "mean": _one_or_all(self._image.mean),
+            "std": _one_or_all(self._image.std),
         }
 
     def _through_cache(
@@ -317,6 +317,11 @@ def _batches(
         for start in range(0, len(keys), size):
             some = {key: windows[key] for key in keys[start : start + size]}
             yield _Batch(windows=some, pieces=pieces, size=size)
+
+
+def _one_or_all(channels: tuple[float, float, float]) -> float | list[float]:
+    """Say three equal numbers as one."""
+    return channels[0] if len(set(channels)) == 1 else list(channels)
 
 
 def _tokenizer_key(tokenizer: Any) -> str:

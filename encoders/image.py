@@ -1,15 +1,17 @@
 """Images to tokens: a timm backbone whose feature maps are pooled to a few patches.
 
-An X-ray is grey: it is repeated in three channels, scaled so that its longer side fits, padded with
-black to a square (stretching it would change the width of a heart), and brought to mean and
-standard deviation 0.5. A feature map before the last, twice as fine, is pooled to `grid` x `grid`
-patches; the order of the tokens is the place in the image, row by row from the top left. It serves
-simulated films better than the last two maps, pooled to 4 x 4 and joined, and takes less room
-(`python -m tests.benchmarks.quality choices`).
+An X-ray is grey: it is scaled so that its longer side fits, padded with black to a square
+(stretching it would change the width of a heart), repeated in three channels, and brought to the
+mean and the standard deviation that the backbone was trained with. A feature map before the last,
+twice as fine, is pooled to `grid` x `grid` patches; the order of the tokens is the place in the
+image, row by row from the top left. It serves simulated films better than the last two maps, pooled
+to 4 x 4 and joined, and takes less room (`python -m tests.benchmarks.quality choices`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,14 +45,15 @@ class ImageConfig:
     maps: tuple[int, ...] = (-2,)
     """Which of the backbone's feature maps are joined, counted from the last, -1."""
 
-    mean: float = 0.5
-    """Taken off the pixels, which run from 0 to 1."""
+    mean: tuple[float, float, float] | None = None
+    """Taken off the pixels of each channel, which run from 0 to 1; None is what the backbone was
+    trained with, as its `pretrained_cfg` says."""
 
-    std: float = 0.5
-    """Divides the pixels."""
+    std: tuple[float, float, float] | None = None
+    """Divides the pixels of each channel; None as above."""
 
     def __post_init__(self) -> None:
-        if self.grid < 1 or self.std <= 0:
+        if self.grid < 1 or min(self.std or (1.0,)) <= 0:
             raise ValueError(
                 f"grid must be at least 1 and std above 0; got grid={self.grid}, std={self.std}"
             )
@@ -88,6 +91,10 @@ class ImageEncoder(nn.Module):
                 f"the backbone has {len(channels)} feature maps; got maps={config.maps}"
             )
         self.width = int(sum(channels[place] for place in config.maps))
+        # Photographs have a mean and a deviation a channel; a grey film takes all three.
+        told = backbone.pretrained_cfg
+        self.mean = config.mean or _three(told, "mean", 0.5)
+        self.std = config.std or _three(told, "std", 0.5)
 
     def forward(self, part: Pixels) -> Tokens:
         """Give `grid * grid` tokens an image."""
@@ -111,13 +118,23 @@ class ImageEncoder(nn.Module):
 
     def pixels(self, grey: UInt8[Tensor, "b h w"]) -> Pixels:
         """Bring square grey images to what the backbone was trained on, where they are."""
-        values = grey.float().div_(255.0)
-        values = (values - self.config.mean) / self.config.std
-        values = values[:, None].expand(-1, 3, -1, -1)
+        values = self.standardise(grey.float().div_(255.0))
         return Pixels(
             values=values.contiguous(memory_format=torch.channels_last),
             time=torch.zeros(len(grey), device=grey.device),
         )
+
+    def standardise(self, grey: Float[Tensor, "b h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Repeat grey images, from 0 to 1, in the backbone's channels, each on its scale."""
+        mean, std = (grey.new_tensor(three)[:, None, None] for three in (self.mean, self.std))
+        return (grey[:, None] - mean) / std
+
+
+def _three(told: Mapping[str, Any], name: str, otherwise: float) -> tuple[float, float, float]:
+    """Read a backbone's mean or deviation, of which a checkpoint may state none, or one."""
+    stated = tuple(float(number) for number in told.get(name) or (otherwise,))
+    r, g, b = stated if len(stated) == 3 else stated[:1] * 3
+    return r, g, b
 
 
 def read_image(path: Path, size_px: int) -> UInt8[np.ndarray, "h w"]:

@@ -85,8 +85,6 @@ class OnnxEncoders:
             size_px=image["size_px"],
             grid=image["grid"],
             maps=tuple(image["maps"]),
-            mean=image["mean"],
-            std=image["std"],
         ).size_px
 
     def check(self, stated: Mapping[str, Any]) -> None:

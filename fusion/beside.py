@@ -59,7 +59,7 @@ def write_beside(
         folds: in how many scores were cross-fitted, if they were.
         calibration: how the models were calibrated.
     """
-    sets = fit_label_sets(scored.risks, scored.labels, tasks=tasks, cross_fitted=bool(folds))
+    sets = fit_label_sets(scored.risks, scored.labels, tasks=tasks, folds=folds)
     write_json(run / _SETS, sets.to_json())
     bands = fit_bands(
         scored.risks, scored.labels, scored.subjects, tasks=tasks, method=calibration, seed=seed

@@ -14,6 +14,9 @@ approximate; so does cross-fitting, where the risks are those of models fitted o
 to cross-conformal prediction, Vovk, Annals of Mathematics and Artificial Intelligence 74, 2015).
 That the champion was chosen with the calibration rows too is neglected: of nine models, by a mean.
 
+A model that gives everybody one risk has another one in each fold, when it is cross-fitted, and
+serves none of them: the order would be that of folds. Nothing is ruled out then.
+
 Only the order of risks matters, so the risks are taken before calibration: a monotone calibrator,
 fitted on the same rows, would move thresholds and risks alike.
 """
@@ -205,7 +208,7 @@ def fit_label_sets(
     labels: Float[np.ndarray, "b k"],
     *,
     tasks: Sequence[str],
-    cross_fitted: bool,
+    folds: int | None,
 ) -> LabelSets:
     """Place the thresholds of every model, task and level.
 
@@ -213,17 +216,24 @@ def fit_label_sets(
         risks: what each model said, uncalibrated, of rows that it was not fitted on.
         labels: 0, 1 or NaN.
         tasks: the k tasks.
-        cross_fitted: whether each row was scored by models that were fitted on other folds.
+        folds: of the cross-fitting, where each row was scored by models that other folds were
+            fitted on.
     """
+
+    def place(said: Float[np.ndarray, " b"], label: Float[np.ndarray, " b"], level: float) -> Cut:
+        if folds and len(np.unique(said)) <= folds:
+            return Cut(positive_from=None, negative_to=None)
+        return fit_cut(said, label, level=level)
+
     return LabelSets(
-        cross_fitted=cross_fitted,
+        cross_fitted=bool(folds),
         rows={
             task: (int((labels[:, i] == 0).sum()), int((labels[:, i] == 1).sum()))
             for i, task in enumerate(tasks)
         },
         cuts={
             task: {
-                name: {level: fit_cut(said[:, i], labels[:, i], level=level) for level in LEVELS}
+                name: {level: place(said[:, i], labels[:, i], level) for level in LEVELS}
                 for name, said in risks.items()
             }
             for i, task in enumerate(tasks)

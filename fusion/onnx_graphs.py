@@ -86,9 +86,7 @@ class _Image(nn.Module):
 
     @no_type_check
     def forward(self, grey: Tensor) -> Tensor:
-        config = self.encoder.config
-        values = (grey.float() / 255.0 - config.mean) / config.std
-        values = values[:, None].expand(-1, 3, -1, -1)
+        values = self.encoder.standardise(grey.float() / 255.0)
         return self.encoder(Pixels(values=values, time=values[:, 0, 0, 0] * 0)).values
 
 

@@ -1,12 +1,15 @@
 """Images to tokens."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from encoders.build import build_encoder
 from encoders.image import ImageConfig, ImageEncoder, read_image
@@ -85,8 +88,8 @@ def test_a_backbone_that_cannot_be_had_names_the_embedded_one() -> None:
 def test_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="size_px=100, grid=7"):
         ImageConfig(size_px=100)
-    with pytest.raises(ValueError, match=r"std=0\.0"):
-        ImageConfig(std=0.0)
+    with pytest.raises(ValueError, match=r"std=\(0\.5, 0\.0, 0\.5\)"):
+        ImageConfig(std=(0.5, 0.0, 0.5))
     for maps in ((), (0,), (-1, -1)):
         with pytest.raises(ValueError, match=re.escape(f"got maps={maps}")):
             ImageConfig(maps=maps)
@@ -102,3 +105,28 @@ def test_maps_are_joined_in_the_order_asked_for() -> None:
         with torch.inference_mode():
             told[maps] = made(made.prepare([film])).values
     torch.testing.assert_close(told[-1, -2], torch.cat([told[-1,], told[-2,]], dim=-1))
+
+
+def test_the_embedded_backbone_takes_pixels_from_minus_one_to_one() -> None:
+    made = build_encoder(ImageConfig())
+    grey = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    assert made.pixels(grey).values.tolist() == [[[[-1.0, 1.0]]] * 3]
+
+
+def test_a_backbone_takes_pixels_on_the_scale_that_it_was_trained_on(tmp_path: Path) -> None:
+    net = timm.create_model("resnet10t", pretrained=False, num_classes=0)
+    told = {"architecture": "resnet10t", "num_classes": 0}
+    grey = torch.full((1, 1, 1), 255, dtype=torch.uint8)
+    for name, stated, white in (
+        ("photographs", {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}, None),
+        ("films", {"mean": [0.25], "std": [0.5]}, [1.5, 1.5, 1.5]),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        save_file(net.state_dict(), place / "model.safetensors")
+        (place / "config.json").write_text(json.dumps({**told, "pretrained_cfg": stated}))
+        made = build_encoder(ImageConfig(weights=str(place)))
+        expected = white or [
+            (1 - m) / s for m, s in zip(stated["mean"], stated["std"], strict=True)
+        ]
+        torch.testing.assert_close(made.pixels(grey).values.flatten(), torch.tensor(expected))

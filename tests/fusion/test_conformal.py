@@ -175,7 +175,7 @@ def test_thresholds_survive_json_and_a_level_that_was_not_fitted_is_refused() ->
     risk, label = drawn(np.random.default_rng(1), 100)
     labels = np.column_stack([label, np.where(np.arange(100) < 99, np.nan, 1.0)])
     risks = {"a": np.column_stack([risk, risk]), "b": np.column_stack([risk**2, risk])}
-    found = fit_label_sets(risks, labels, tasks=("ill", "rare"), cross_fitted=True)
+    found = fit_label_sets(risks, labels, tasks=("ill", "rare"), folds=4)
     again = LabelSets.from_json(found.to_json())
     assert again == found
     assert again.rows["ill"] == (int((label == 0).sum()), int(label.sum()))
@@ -183,6 +183,19 @@ def test_thresholds_survive_json_and_a_level_that_was_not_fitted_is_refused() ->
     assert again.cut("ill", "a", 0.9) != again.cut("ill", "b", 0.9)
     with pytest.raises(ValueError, match=r"level must be one of 0\.8, 0\.9, 0\.95; got 0\.5"):
         again.cut("ill", "a", 0.5)
+
+
+def test_a_rate_that_differs_only_by_fold_rules_nothing_out() -> None:
+    rng = np.random.default_rng(4)
+    risk, label = drawn(rng, 400)
+    fold = np.arange(400) % 8
+    rate = np.array([label[fold != one].mean() for one in range(8)])[fold]  # lower, where more are
+    risks = {"prevalence": rate[:, None], "a": risk[:, None]}
+    found = fit_label_sets(risks, label[:, None], tasks=("ill",), folds=8)
+    served = np.array([label.mean()])
+    assert found.cut("ill", "prevalence", 0.8).sets(served).tolist() == [[True, True]]
+    assert found.cut("ill", "a", 0.8) == fit_cut(risk, label, level=0.8)
+    assert not fit_cut(rate, label, level=0.8).sets(rate).all()  # which ruled out by fold
 
 
 @pytest.mark.parametrize("content", [{}, {"tasks": 3}, {"tasks": {"ill": {"negatives": 1}}}])
