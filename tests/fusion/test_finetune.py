@@ -11,23 +11,16 @@ import pytest
 import torch
 
 from encoders.frozen import FrozenEncoders
-from encoders.squares import Squares
 from encoders.weights import fingerprint
-from fusion.candidates import CANDIDATES, ON_REQUEST, Candidate, Lesson, candidate_type
-from fusion.examples import Batches, ImageExamples, NoteExamples, group_by_length
-from fusion.explain import explain
+from fusion.candidates import ON_REQUEST, Candidate, Lesson, candidate_type
 from fusion.finetune_config import FinetuneConfig
-from fusion.fitting import candidate_names, candidate_options
-from fusion.prevalence import base_rates, to_logit
+from fusion.prevalence import base_rates
 from fusion.probes import rates_without
 from fusion.rows import Rows
 from fusion.run import read_json
 from fusion.scoring import subsets
-from fusion.served import ServedRun
-from fusion.train import train
-from ingest.errors import MedweaveError, RunError, UsageError
+from ingest.errors import RunError, UsageError
 from ingest.schema import Modality
-from tests.fusion.clinic import hashes, held_out, write_clinic
 from tests.fusion.findings import noted_rows, small_encoders, striped_rows
 
 NAMES = tuple(ON_REQUEST)
@@ -278,104 +271,6 @@ def test_the_last_layers_are_fewer_than_all_of_them(
     assert not any(".layer.0." in tensor for tensor in quick["notes_finetuned"].weights)
 
 
-def test_a_film_is_seen_another_way_each_epoch_and_never_mirrored(tmp_path: Path) -> None:
-    from PIL import Image
-
-    paths = []
-    for number in range(6):
-        film = np.full((64, 64), 60, np.uint8)
-        film[20:44, 4 + number : 24 + number] = 220  # what is on the left stays there
-        paths.append(tmp_path / f"{number}.png")
-        Image.fromarray(film).save(paths[-1])
-    labels = np.zeros((6, 1), np.float32)
-    with Squares(paths, 64) as squares:
-        examples = ImageExamples([[n] for n in range(6)], labels, squares, QUICK, seed=3)
-        plain = examples.batch(range(6))["items"].numpy()
-        first, again = (examples.batch(range(6), 0)["items"].numpy() for _ in range(2))
-        later = examples.batch(range(6), 1)["items"].numpy()
-        alone = examples.batch([4], 1)["items"].numpy()
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(alone[0], later[4])  # whatever else is in the batch
-    for views in (first, later):
-        assert all(np.abs(v.astype(int) - p).mean() > 2 for v, p in zip(views, plain, strict=True))
-        brightness = views.astype(float) - np.median(views, axis=(1, 2), keepdims=True)
-        bright = np.clip(brightness, 0, None) > 40
-        centres = (bright * np.arange(64)).sum(axis=(1, 2)) / bright.sum(axis=(1, 2))
-        assert (centres < 28).all()
-    assert np.abs(first.astype(int) - later).mean() > 2
-
-
-def test_of_many_images_others_are_drawn_each_epoch(tmp_path: Path) -> None:
-    rows = striped_rows(tmp_path, 9, 1)
-    paths = [tmp_path / str(name) for name in rows.timelines.events["image"]]
-    with Squares(paths, 32) as squares:
-        given = ImageExamples([list(range(9))], rows.labels[:1], squares, QUICK, seed=0)
-        judged, one, two = (given.batch([0], epoch) for epoch in (None, 0, 1))
-        np.testing.assert_array_equal(judged["items"].numpy(), squares.take([5, 6, 7, 8]))
-    assert one["items"].shape == two["items"].shape == (4, 32, 32)
-    np.testing.assert_allclose(one["pooling"].sum(dim=1), 1)
-    assert not torch.equal(one["items"], two["items"])
-
-
-def test_padding_stays_under_a_twentieth_and_no_window_is_lost(
-    place: Path, encoders: FrozenEncoders
-) -> None:
-    rng = np.random.default_rng(0)
-    for n in (0, 1, 7, 300):
-        lengths = rng.integers(3, 64, n).tolist()
-        groups = group_by_length(lengths)
-        assert sorted(place for group in groups for place in group) == list(range(n))
-        read = sum(len(g) * max(lengths[place] for place in g) for g in groups)
-        assert read - sum(lengths) <= 0.05 * read
-    rows = noted_rows(place, 30, 5)
-    examples = NoteExamples(rows, encoders.text_encoder(), QUICK, seed=0)
-    made = Batches(examples, batch=8, seed=0)
-    for epoch in (0, 1):
-        made.set_epoch(epoch)
-        batches = list(made)
-        assert len(batches) == len(made) == 4
-        assert sum(len(batch["labels"]) for batch in batches) == 30
-        for batch in batches:
-            torch.testing.assert_close(
-                batch["pooling"].sum(dim=1), torch.ones(len(batch["labels"]))
-            )
-
-
-def test_batches_of_an_epoch_are_the_same_whenever_it_is_asked_for(
-    place: Path, encoders: FrozenEncoders
-) -> None:
-    rows = noted_rows(place, 20, 5)
-    made = Batches(NoteExamples(rows, encoders.text_encoder(), QUICK, seed=0), batch=6, seed=0)
-
-    def labels(epoch: int) -> list[float]:
-        made.set_epoch(epoch)
-        return torch.cat([batch["labels"] for batch in made]).flatten().tolist()
-
-    first = labels(0)
-    assert labels(1) != first == labels(0)
-
-
-def test_images_are_decoded_once_into_a_file_without_a_name(tmp_path: Path) -> None:
-    from encoders.image import read_image
-
-    rows = striped_rows(tmp_path / "films", 5, 1)
-    paths = [rows.timelines.images / str(name) for name in rows.timelines.events["image"]]
-    cache = tmp_path / "cache"
-    with Squares(paths, 64, place=cache) as squares:
-        assert list(cache.iterdir()) == []
-        for path in paths:
-            path.unlink()
-        assert squares.take([3, 0, 3]).shape == (3, 64, 64)
-        np.testing.assert_array_equal(squares.take([3])[0], squares.take([0, 3])[1])
-    striped_rows(tmp_path / "films", 5, 1)
-    with Squares(paths, 64) as squares:
-        expected = np.stack([read_image(path, 64) for path in paths])
-        np.testing.assert_array_equal(squares.take(range(5)), expected)
-    paths[2].unlink()
-    with pytest.raises(MedweaveError, match="is not there"):
-        Squares(paths, 64)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_loss_that_is_no_number_is_refused_in_words(
     place: Path, encoders: FrozenEncoders, name: str
@@ -416,118 +311,3 @@ def test_random_states_are_put_back(place: Path, encoders: FrozenEncoders, name:
     candidate_type(name).fit(short(name, place, encoders))
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
     assert before == after
-
-
-def test_they_are_fitted_only_where_asked_for() -> None:
-    assert candidate_names(None) == tuple(CANDIDATES)
-    assert not set(NAMES) & set(CANDIDATES)
-    asked = ["images_finetuned", "attention", "prevalence"]
-    assert candidate_names(asked) == ("prevalence", "attention", "images_finetuned")
-    config = {"candidates": ["prevalence", "images_finetuned"], "finetune": {"layers": "full"}}
-    told = " --candidates prevalence images_finetuned --finetune full"
-    assert candidate_options(config) == told
-
-
-def test_how_to_finetune_is_of_these_two_alone(tmp_path: Path) -> None:
-    from serve.cli import main
-
-    write_clinic(tmp_path, n=40)
-    with pytest.raises(
-        UsageError, match="--finetune says how notes_finetuned and images_finetuned"
-    ):
-        run(tmp_path, tmp_path, ["prevalence"], finetune=FinetuneConfig())
-    words = ["train", "--store", tmp_path / "store", "--cohort", tmp_path / "cohort", "--quiet"]
-    words += ["--run", tmp_path / "run", "--candidates", "prevalence", "--finetune", "full"]
-    assert main([str(word) for word in words]) == UsageError.exit_code
-    with pytest.raises(ValueError, match="patience must be at least 1; got patience=0"):
-        FinetuneConfig(patience=0)
-
-
-ASKED = ["prevalence", "images_embedding", *NAMES]
-
-
-def run(clinic: Path, place: Path, names: list[str] = ASKED, to: str = "run", **more: Any) -> dict:
-    how = {"finetune": QUICK} | more
-    encoders = small_encoders(place, cache=clinic / "tokens")
-    where = clinic / "store", clinic / "cohort", clinic / to
-    return train(*where, candidates=names, encoders=encoders, **how)
-
-
-@pytest.fixture(scope="module")
-def clinic(place: Path) -> Path:
-    made = place / "clinic"
-    made.mkdir()
-    write_clinic(made, n=100)
-    run(made, place)
-    return made
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_it_can_serve_from_the_disk(clinic: Path, place: Path, name: str) -> None:
-    chosen = run(clinic, place, champion=name)
-    assert chosen["tasks"]["ill"]["model"] == name
-    served, timelines = ServedRun(clinic / "run", encoders=small_encoders(place)), held_out(clinic)
-    assert read_json(clinic / "run" / "run.json")["finetune"]["layers"] == "last"
-    risk = served.score(timelines)
-    np.testing.assert_array_equal(risk, served.scorer(name).score(timelines))
-    alone = np.concatenate([served.score(timelines.take(np.array([i]))) for i in range(4)])
-    np.testing.assert_allclose(alone, risk[:4], atol=1e-6)
-    assert len(np.unique(risk)) > 2
-
-
-def test_how_they_are_trained_is_part_of_the_question(clinic: Path, place: Path) -> None:
-    names = ["images_embedding", "images_finetuned"]
-    run(clinic, place, names, to="full")
-    first = hashes(clinic / "full")
-    run(clinic, place, names, to="full", finetune=replace(QUICK, layers="full"))
-    second = hashes(clinic / "full")
-    changed = {name for name in first if first[name] != second.get(name)}
-    assert "models/images_finetuned/encoder.safetensors" in changed
-    assert not any(name.startswith("models/images_embedding") for name in changed)
-
-
-def test_training_that_was_killed_in_mid_fit_gives_the_same_bytes(
-    clinic: Path, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import fusion.finetuning as module
-
-    run(clinic, place)
-    real, seen = module.masked_loss, []
-
-    def dies(*a: Any) -> torch.Tensor:
-        seen.append(a)
-        if len(seen) == 7:
-            raise KeyboardInterrupt
-        return real(*a)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "masked_loss", dies)
-        with pytest.raises(KeyboardInterrupt):
-            run(clinic, place, to="killed")
-    assert not (clinic / "killed" / "models" / "notes_finetuned").exists()
-    run(clinic, place, to="killed")
-    assert hashes(clinic / "killed") == hashes(clinic / "run")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_its_risk_is_taken_apart_down_to_places_and_sentences(
-    clinic: Path, place: Path, name: str
-) -> None:
-    from tests.fusion.test_explain import WholeNotes
-
-    run(clinic, place)
-    served, timelines = ServedRun(clinic / "run", encoders=small_encoders(place)), held_out(clinic)
-    has = np.flatnonzero(np.all([timelines.has(m) for m in Modality], axis=0))
-    one = timelines.take(has[:1])
-    found = explain(served, one, "ill", model=name, words=WholeNotes())
-    total = found.base + sum(found.modalities.values())
-    assert total == pytest.approx(float(to_logit(served.scorer(name).score(one)[0, 0])), abs=1e-9)
-    mine = Modality.IMAGES if name == "images_finetuned" else Modality.NOTES
-    items = found.images if name == "images_finetuned" else found.notes
-    (item,) = items
-    whole = item.log_odds + found.being_there[mine]
-    assert whole == pytest.approx(found.modalities[mine], abs=1e-9)
-    assert found.events == {}
-    for note in found.notes:  # words would have to be told by the encoder that read them
-        assert note.words == ()
-        assert sum(s.log_odds for s in note.sentences) == pytest.approx(note.log_odds)
