@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import re
 import shlex
+import signal
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
-__all__ = ["ROOT", "Hospital", "medweave", "readme_session"]
+__all__ = ["ROOT", "Hospital", "medweave", "medweave_killed", "readme_session"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,6 +41,19 @@ def medweave(
     codes = {code} if isinstance(code, int) else code
     assert done.returncode in codes, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done
+
+
+def medweave_killed(*arguments: str | Path, after_s: float) -> bool:
+    """End a command with SIGKILL at that moment; give False where it had ended well by then."""
+    words = [str(word) for word in arguments]
+    process = _processes.Process(target=_command, args=(words, os.devnull, os.devnull))
+    process.start()
+    process.join(after_s)
+    killed = process.is_alive()
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), f"{words} ended with {process.exitcode}"
+    return killed and process.exitcode != 0
 
 
 def _command(words: list[str], out: str, err: str) -> None:

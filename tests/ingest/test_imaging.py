@@ -115,6 +115,17 @@ def test_time_is_the_later_of_taken_and_available(
     ]
 
 
+def test_a_code_says_how_a_film_was_taken_and_of_which_side(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    breast = {"Modality": "MG", "ViewPosition": "MLO", "ImageLaterality": "R"}
+    hand = {"Modality": "CR", "ViewPosition": "PA", "Laterality": "L"}
+    for number, tags in enumerate((breast, hand)):
+        write_film(tmp_path / f"in/{number}.dcm", PatientID="c", StudyDate="20240301", **tags)
+    run(con, tmp_path / "in")
+    assert [code for _, code, *_ in images(con)] == ["IMAGE//CR//PA//L", "IMAGE//MG//MLO//R"]
+
+
 def clock(time: datetime | None) -> str:
     return f"{time:%H:%M}" if time else ""
 

@@ -20,7 +20,7 @@ from tests.servers.orthanc import Orthanc, orthanc
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    """Hold three studies that the tests made, the second with a report, and the public files."""
+    """Hold three studies that the tests made, the second with a report."""
     with orthanc(tmp_path_factory.mktemp("orthanc")) as running:
         made = DicomServer()
         made.ward(3, 2, 2)
@@ -30,10 +30,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
 
 
 @pytest.fixture(scope="module")
-def full(archive: Orthanc, shared_data: Path) -> Orthanc:
+def full(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterator[Orthanc]:
+    """Hold the public files."""
     files = [path.read_bytes() for path in sorted((shared_data / "dicom").rglob("*.dcm"))]
-    assert sum(archive.put(content) for content in files) > 50
-    return archive
+    with orthanc(tmp_path_factory.mktemp("orthanc-full")) as running:
+        assert sum(running.put(content) for content in files) > 50
+        yield running
 
 
 def landed(into: Path) -> list[bytes]:
@@ -89,10 +91,10 @@ def test_every_public_file_comes_back_as_the_archive_holds_it(
     assert again.fresh == 0
 
 
-def test_an_independent_client_gets_the_same_pixels(full: Orthanc, tmp_path: Path) -> None:
+def test_an_independent_client_gets_the_same_pixels(archive: Orthanc, tmp_path: Path) -> None:
     api = pytest.importorskip("dicomweb_client.api", reason="dicomweb-client is not installed")
-    client = api.DICOMwebClient(full.url)
-    fetch_dicomweb(full.url, tmp_path, studies=["1.2.840.99.1"], patience=quick()[0])
+    client = api.DICOMwebClient(archive.url)
+    fetch_dicomweb(archive.url, tmp_path, studies=["1.2.840.99.1"], patience=quick()[0])
     theirs = client.retrieve_study("1.2.840.99.1", media_types=(("application/dicom", "*"),))
     ours = [pydicom.dcmread(path) for path in tmp_path.rglob("*.dcm")]
     pixels = {film.SOPInstanceUID: film.pixel_array for film in ours}
@@ -100,7 +102,7 @@ def test_an_independent_client_gets_the_same_pixels(full: Orthanc, tmp_path: Pat
     for film in theirs:
         np.testing.assert_array_equal(film.pixel_array, pixels[film.SOPInstanceUID])
     listed = client.search_for_instances(get_remaining=True)
-    assert len(listed) == len(full.files())
+    assert len(listed) == len(archive.files())
 
 
 def test_what_is_fetched_joins_the_patients_study(archive: Orthanc, tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def test_a_series_is_one_event_ordered_by_place_in_hounsfield_units(tmp_path: Pa
     assert f"{time:%H:%M:%S}" == "12:00:03"
 
 
+def test_a_volume_says_of_which_side_it_is(tmp_path: Path) -> None:
+    for place in range(4):
+        write_slice(tmp_path / f"in/{place}.dcm", place, 1000, Modality="MR", Laterality="L")
+    store, _ = build(tmp_path)
+    [(code, image)] = events(store)
+    assert store.volume(image) is not None
+    assert code == "IMAGE//MR//L"
+
+
 def test_the_picture_of_a_volume_is_its_middle_slice(tmp_path: Path) -> None:
     for place in range(5):
         write_slice(tmp_path / f"in/{place}.dcm", place, 1064 if place == 2 else 0)
