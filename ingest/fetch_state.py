@@ -5,8 +5,10 @@ any moment knows exactly what it has. The database and its directory are their o
 links and searches may name patients.
 """
 
+import errno
 import fcntl
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -38,6 +40,10 @@ CREATE TABLE IF NOT EXISTS tally (
     kind TEXT, name TEXT, n INT, PRIMARY KEY (kind, name)
 ) WITHOUT ROWID;
 """
+
+
+_ROOM = 256 << 10
+"""With less than that left, in bytes, SQLite finds no room for its log."""
 
 
 class FetchState:
@@ -77,7 +83,8 @@ class FetchState:
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_SCHEMA)
             began = self.note("server") or server
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            self._refuse_full_disk(error)
             raise InputError(f"{state} is damaged; remove {self.into} and fetch again") from None
         if began != server:
             raise UsageError(f"{self.into} holds what another server gave; name another directory")
@@ -130,7 +137,11 @@ class FetchState:
         with self._guard:
             if self._db is None:
                 raise OutOfReachError("stopped")  # another thread's failure ended the fetch
-            return self._db.execute(sql, values).fetchall()
+            try:
+                return self._db.execute(sql, values).fetchall()
+            except sqlite3.OperationalError as error:
+                self._refuse_full_disk(error)
+                raise
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -141,8 +152,16 @@ class FetchState:
                 yield
                 self.rows("COMMIT")
             except BaseException:
-                self.rows("ROLLBACK")
+                if self._db is not None and self._db.in_transaction:  # a full disk has ended it
+                    self.rows("ROLLBACK")
                 raise
+
+    def _refuse_full_disk(self, error: sqlite3.DatabaseError) -> None:
+        """Say so where that is why SQLite failed; it may call it an I/O error."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        full = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self.into).free < _ROOM
+        if full or code == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.into)) from None
 
 
 def create_private(path: Path) -> int:
