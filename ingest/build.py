@@ -26,6 +26,7 @@ from ingest.accounting import account, write_quarantine
 from ingest.additions import Added, add_records
 from ingest.checksums import read_checksums, write_checksums
 from ingest.conventions import Conventions, read_conventions, write_conventions
+from ingest.database import MEMORY, open_database
 from ingest.deidentify import deidentify_events
 from ingest.deidentify_choice import Deidentification, choosing, with_neutral_names
 from ingest.errors import StoreError, UsageError
@@ -34,7 +35,7 @@ from ingest.imaging import project_images
 from ingest.indexing import index_whole_build
 from ingest.landing import LandedFile, RawZone, require_timezone
 from ingest.mapping import check_mapping, project_mapping
-from ingest.projection import create_tables, project_records
+from ingest.projection import project_records
 from ingest.record_index import RecordIndex, commit, fingerprint, open_index
 from ingest.remote import Remote, is_url, land_images, land_records, not_fetched
 from ingest.scale import ray_hands
@@ -45,8 +46,6 @@ __all__ = ["ingest", "raw_zone_of"]
 
 _FHIR = ("ndjson", "bundle", "resource", "archive")
 _IMAGES = ("dicom", "image")
-_MEMORY = "832MiB"
-"""What DuckDB may hold; a batch of records and Python's own come on top."""
 
 
 def raw_zone_of(store: Path) -> Path:
@@ -205,7 +204,7 @@ def _add(
             fresh=fresh,
             secret=secret,
             conventions=conventions,
-            settings={"memory_limit": _MEMORY, "temp_directory": str(fresh / ".work")},
+            settings={"memory_limit": MEMORY, "temp_directory": str(fresh / ".work")},
             progress=progress,
         )
         added.report["not_fetched"] = not_fetched(zone)
@@ -234,10 +233,8 @@ def _build_whole(
     """Project everything that ever landed."""
     files = zone.files()
     images, work = fresh / "images", fresh / ".work"
-    # In memory, and on disk what is over the limit: a file would be compressed and synced first.
-    con = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(work)})
+    con = open_database(conventions, work)
     try:
-        create_tables(con, conventions)
         fhir = [(file, zone.ndjson(file)) for file in files if file.kind in _FHIR]
         with ray_hands(workers, conventions) if workers is not None else nullcontext() as hands:
             use = {"hands": hands, "progress": progress}

@@ -13,7 +13,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from meds import CodeMetadataSchema, DataSchema, DatasetMetadataSchema
+from meds import CodeMetadataSchema, DataSchema
 from tqdm import tqdm
 
 from ingest.identity import subject_ids
@@ -139,5 +139,4 @@ def write_metadata(
         "created_at": created.isoformat(),
         **DATASET_COLUMNS,
     }
-    DatasetMetadataSchema.validate(dataset)
     (target / "dataset.json").write_text(json.dumps(dataset, indent=2) + "\n", "utf-8")

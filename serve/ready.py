@@ -1,7 +1,8 @@
 """Keep a child process ready for the next upload, so that nobody waits for its imports.
 
 Each upload still has a child of its own, which ends with it: none has ever seen two patients. The
-next one is started once the last has ended, and has by then ingested a small record of nobody.
+next one is started once the last has ended, and has by then ingested a small record of nobody and
+opened the database that the upload will be projected in.
 """
 
 import contextlib
@@ -96,7 +97,8 @@ class ReadyChild:
                 incoming.mkdir()
                 lines = "".join(json.dumps(resource) + "\n" for resource in _NOBODY)
                 (incoming / "nobody.ndjson").write_text(lines, "utf-8")
-                child.call(place=name, written_bytes=2**20, timezone="UTC", tasks=[])
+                use = {"timezone": "UTC", "tasks": [], "prepare": True}
+                child.call(place=name, written_bytes=2**20, **use)
         except (LimitError, OSError):  # an upload will find none ready, and say what is wrong
             child.close()
             return

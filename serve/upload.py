@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from fusion.run import read_json
 from ingest.build import ingest, raw_zone_of
 from ingest.conventions import Conventions
+from ingest.database import prepare_database
 from ingest.deidentify_choice import Deidentification, with_neutral_names, write_choice
 from ingest.errors import InputError, LimitError, StoreError
 from ingest.landing import RawZone
@@ -162,8 +163,12 @@ def ingest_upload(
     tasks: list[str],
     conventions: dict[str, Any] | None = None,
     deidentification: dict[str, bool] | None = None,
+    prepare: bool = False,
 ) -> tuple[dict[str, Any], bytes]:
-    """Ingest PLACE/incoming into PLACE/store; this is what the child runs."""
+    """Ingest PLACE/incoming into PLACE/store; this is what the child runs.
+
+    With `prepare`, what the next one needs is made ready afterwards.
+    """
     directory = Path(place)
     _limit_child(written_bytes)
     temporary = directory / "tmp"
@@ -186,6 +191,8 @@ def ingest_upload(
         raise
     except (InputError, StoreError) as error:
         return {"refused": type(error).__name__}, b""
+    if prepare:
+        prepare_database(Conventions())
     if deidentification:  # the report has neutral names
         files = RawZone(raw_zone_of(store)).files()
         told = zip(files, with_neutral_names(files), strict=True)
