@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from ingest.codes import DOTTING, Naming, name_coding, plain_system
+from ingest.codes import DOTTING, ROLES, Naming, name_coding, plain_system
 from ingest.errors import MappingError
 from ingest.ucum import measure
 
@@ -31,14 +31,6 @@ __all__ = ["COLUMNS", "CodeMap", "Rule", "make_code_map", "read_code_map", "requ
 
 COLUMNS = ("system", "code", "prefix", "dotting", "standard", "unit")
 _PREFIX = re.compile(r"[A-Z0-9][A-Z0-9_.]*")
-_ROLES = """
-    ABSENT ADMINISTERED ADMIT_SOURCE ADVERSE_EVENT ALLERGY ANSWER CARE_PLAN DISPENSED DISPOSITION
-    ENCOUNTER_END ENCOUNTER_START ENCOUNTER_TYPE FAMILY FLAG GENDER GOAL IMAGE IMAGING IMMUNIZATION
-    IMPRESSION MEDIA MEDS_BIRTH MEDS_DEATH NOTE NOTE_UNREAD ORDER OUTCOME PRIORITY PROVISIONAL
-    REASON REPORT SERVICE SPECIMEN STATED TEXT TRANSFER VIEW"""
-_TAKEN = frozenset(_ROLES.split())
-"""First parts of codes that say what an event is, which a system must not be called."""
-
 Rule = dict[str, str]
 """One row: of COLUMNS those that are not empty."""
 
@@ -115,7 +107,7 @@ def require_prefix(prefix: str) -> None:
         raise MappingError(
             f"{prefix!r} can't be a prefix; it is capitals, digits, _ and . only, such as KH_LAB"
         )
-    if prefix in _TAKEN:
+    if prefix in ROLES:
         raise MappingError(f"{prefix} can't be a prefix: Medweave's own codes begin with it")
 
 

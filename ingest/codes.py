@@ -2,7 +2,10 @@
 
 The first coding by the order below is the code; the others are its parents. A system that is not
 in the table is named by the last part of its URL, so that `…/CodeSystem/mimic-d-items` becomes
-`MIMIC_D_ITEMS`; a code without system is `LOCAL//…`, a concept with words only is `TEXT//…`.
+`MIMIC_D_ITEMS`; where that part is another system's name, or says what an event is, `LOCAL_` comes
+before it (`LOCAL_NOTE`; `HL7_` where it is HL7's). Two systems whose URLs end alike have one name,
+unless a code map tells them apart.
+A code without system is `LOCAL//…`, a concept with words only is `TEXT//…`.
 
 A user's `Naming` (ingest/code_map.py reads it from a file) goes before the table: it names systems,
 says which standard code a local one stands for (the local one becomes a parent), and what codes
@@ -10,6 +13,7 @@ without a system are called.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +23,7 @@ __all__ = [
     "DIED",
     "DOTTING",
     "PLAIN",
+    "ROLES",
     "Concept",
     "Naming",
     "is_known",
@@ -76,8 +81,18 @@ _ORDER = (
     *("LOINC", "SNOMED", "RXNORM", "CVX", "ICD10CM", "ICD10", "ICD10GM", "ICD9CM"),
     *("ICD10PCS", "ICD9PROC", "OPS", "CPT", "HCPCS", "ATC", "NDC"),
 )
+_NAMES = frozenset({*_SYSTEMS.values(), *_OIDS.values()})
 _RANK = {prefix: rank for rank, prefix in enumerate(_ORDER)}
 _TEXT_LENGTH = 60
+_HL7 = re.compile(r"https?://(terminology\.)?hl7\.org/")
+
+_ROLES = """
+    ABSENT ADMINISTERED ADMIT_SOURCE ADVERSE_EVENT ALLERGY ANSWER CARE_PLAN DISPENSED DISPOSITION
+    ENCOUNTER_END ENCOUNTER_START ENCOUNTER_TYPE FAMILY FLAG GENDER GOAL IMAGE IMAGING IMMUNIZATION
+    IMPRESSION MEDIA MEDS_BIRTH MEDS_DEATH NOTE NOTE_UNREAD ORDER OUTCOME PRIORITY PROVISIONAL
+    REASON REPORT SERVICE SPECIMEN STATED TEXT TRANSFER VIEW"""
+ROLES = frozenset(_ROLES.split())
+"""First parts of codes that say what an event is, which no system is called."""
 
 DIED = frozenset(
     {
@@ -141,8 +156,8 @@ def system_prefix(system: str | None, naming: Naming = PLAIN) -> str:
     ('SNOMED', 'LOINC')
     >>> system_prefix("http://mimic.mit.edu/fhir/mimic/CodeSystem/mimic-d-items")
     'MIMIC_D_ITEMS'
-    >>> system_prefix(None)
-    'LOCAL'
+    >>> system_prefix(None), system_prefix("https://kh.example/note"), system_prefix("LOINC")
+    ('LOCAL', 'LOCAL_NOTE', 'LOINC')
     """
     if not system:
         return naming.default_prefix
@@ -152,6 +167,9 @@ def system_prefix(system: str | None, naming: Naming = PLAIN) -> str:
         return known
     tail = system.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     name = "".join(c if c.isalnum() or c == "." else "_" for c in tail).strip("_").upper()
+    # A bare word is what somebody calls the system; a URL that ends in it is somebody else's.
+    if name in ROLES or (name in _NAMES and "/" in system):
+        return f"HL7_{name}" if _HL7.match(system) else f"LOCAL_{name}"
     return name or naming.default_prefix
 
 

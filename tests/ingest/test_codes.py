@@ -1,8 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 
+from ingest.build import ingest
 from ingest.codes import name_coding, name_concept, system_prefix
+from ingest.store import RecordStore
+from tests.ingest.exports import PATIENT, write_ndjson
 
 MIMIC = "http://mimic.mit.edu/fhir/mimic/CodeSystem/"
 
@@ -63,3 +67,33 @@ def test_long_words_are_cut_and_a_display_stands_in_for_words() -> None:
 
 def test_a_system_without_a_name_is_local() -> None:
     assert system_prefix("///") == "LOCAL"
+
+
+@pytest.mark.parametrize("role", ["note", "image", "Family", "order", "GENDER", "meds-birth"])
+def test_a_system_is_never_called_what_an_event_is(role: str) -> None:
+    named = role.upper().replace("-", "_")
+    assert system_prefix(f"http://kh.example/codes/{role}") == f"LOCAL_{named}"
+    assert system_prefix(f"http://terminology.hl7.org/CodeSystem/{role}") == f"HL7_{named}"
+    assert system_prefix(role) == f"LOCAL_{named}"
+
+
+def test_a_local_system_that_ends_like_a_known_one_is_not_that() -> None:
+    coding = {"system": "http://kh.example/loinc", "code": "2951-2"}
+    assert name_coding(coding).code == "LOCAL_LOINC//2951-2"
+    assert name_coding({**coding, "system": "LOINC"}).code == "LOINC//2951-2"
+
+
+def test_a_value_of_a_system_called_note_is_no_note(tmp_path: Path) -> None:
+    value = {
+        "resourceType": "Observation",
+        "id": "o",
+        "status": "final",
+        "code": {"coding": [{"system": "http://kh.example/note", "code": "1"}]},
+        "subject": {"reference": "Patient/p"},
+        "effectiveDateTime": "2024-03-01T08:00:00Z",
+        "valueQuantity": {"value": 5, "unit": "mg", "code": "mg"},
+    }
+    ingest([write_ndjson(tmp_path / "in.ndjson", PATIENT, value)], tmp_path / "s", public=True)
+    store = RecordStore(tmp_path / "s")
+    assert store.notes().fetchall() == []
+    assert ("LOCAL_NOTE//1",) in store.events().select("code").fetchall()
