@@ -156,14 +156,15 @@ def films(place: Path, a: argparse.Namespace) -> Iterator[Row]:
     patients.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     alone = _best(a, lambda: _ingest(place, [patients], cores=1)[0])
     whole = _best(a, lambda: _ingest(place, [patients, source], cores=1)[0])
-    bare = _best(a, lambda: _child("decode", source, cores=1)[0])
-    yield Row(
-        step="DICOM → store image, one core",
-        measured=f"{FILMS / (whole - alone):.0f} films/s",
-        ceiling=f"pydicom decode + resize + PNG {FILMS / bare:.0f} films/s",
-        ratio=bare / (whole - alone),
-        target="0.8",
-    )
+    for words, work in (("", "decode"), (" + PNG, as the store has it", "decode_and_save")):
+        bare = _best(a, lambda work=work: _child(work, source, cores=1)[0])
+        yield Row(
+            step="DICOM → store image, one core",
+            measured=f"{FILMS / (whole - alone):.1f} films/s",
+            ceiling=f"pydicom decode + resize{words} {FILMS / bare:.1f} films/s",
+            ratio=bare / (whole - alone),
+            target="0.8",
+        )
     headers = place / "headers"
     _child("make_headers", headers, cores=2)
     bare = _best(a, lambda: _child("read_headers", headers, cores=1)[0])
@@ -256,7 +257,7 @@ def _work_make_headers(path: Path) -> tuple[float, float]:
     return 0, 0
 
 
-def _work_decode(path: Path) -> tuple[float, float]:
+def _work_decode(path: Path, target: Path | None = None) -> tuple[float, float]:
     import pydicom
     from PIL import Image
     from pydicom.pixels import apply_modality_lut, apply_voi_lut
@@ -270,8 +271,13 @@ def _work_decode(path: Path) -> tuple[float, float]:
         grey = ((pixels - low) * (255 / max(high - low, 1))).astype(np.uint8)
         image = Image.fromarray(grey)
         image.thumbnail((512, 512))
-        image.save(path.parent / "decoded.png")
+        if target is not None:
+            image.save(target)
     return time.perf_counter() - begun, 0
+
+
+def _work_decode_and_save(path: Path) -> tuple[float, float]:
+    return _work_decode(path, path.parent / "decoded.png")
 
 
 def _work_read_headers(path: Path) -> tuple[float, float]:
