@@ -77,6 +77,32 @@ def test_mimic_has_a_row_for_each_stay_over_a_day_and_a_positive_for_each_that_e
     assert len(times) == 172  # nothing of the first day is known later than that day here
 
 
+def test_intensive_care_has_a_row_for_each_stay_over_two_days(mimic, tmp_path):
+    read = {}
+    for name in ("MimicEncounter", "MimicEncounterICU"):
+        with gzip.open(data("mimic_iv_demo_fhir") / f"{name}.ndjson.gz") as lines:
+            read[name] = [json.loads(line) for line in lines]
+    around = {f"Encounter/{stay['id']}": stay for stay in read["MimicEncounter"]}
+    expected = []
+    for stay in read["MimicEncounterICU"]:
+        start, end = (pd.Timestamp(stay["period"][side]) for side in ("start", "end"))
+        if end - start > pd.Timedelta(hours=48):
+            left = around[stay["partOf"]["reference"]]["hospitalization"]
+            died = left.get("dischargeDisposition", {}).get("coding", [{}])[0].get("code") == "DIED"
+            when = (start + pd.Timedelta(hours=48)).tz_convert("UTC").tz_localize(None)
+            expected.append((subjects(mimic)[stay["subject"]["reference"]], when, died))
+    flow = build_cohort(mimic, [TASKS / "mimic_icu_died_48h.yaml"], tmp_path / "cohort")
+    assert [step["rows"] for step in flow["tasks"]["mimic_icu_died_48h"]] == [92, 42, 42]
+    cohort = read_cohort(tmp_path / "cohort")
+    told = zip(
+        cohort.index["subject_id"],
+        cohort.index["prediction_time"],
+        cohort.labels[:, 0].astype(bool),
+        strict=True,
+    )
+    assert sorted(told) == sorted(expected)
+
+
 @pytest.mark.slow
 def test_covid_severity_has_a_row_for_each_patient_whose_course_is_stated(tmp_path):
     source = data("covid_cxr")
