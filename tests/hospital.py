@@ -6,12 +6,12 @@ import re
 import shlex
 import signal
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
-__all__ = ["ROOT", "Hospital", "medweave", "medweave_killed", "readme_session"]
+__all__ = ["ROOT", "Hospital", "killed_after", "medweave", "medweave_killed", "readme_session"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,13 +46,18 @@ def medweave(
 def medweave_killed(*arguments: str | Path, after_s: float) -> bool:
     """End a command with SIGKILL at that moment; give False where it had ended well by then."""
     words = [str(word) for word in arguments]
-    process = _processes.Process(target=_command, args=(words, os.devnull, os.devnull))
+    return killed_after(after_s, _command, words, os.devnull, os.devnull)
+
+
+def killed_after(after_s: float, work: Callable[..., object], *arguments: object) -> bool:
+    """Do that work in a process of its own and end it with SIGKILL; False where it ended before."""
+    process = _processes.Process(target=work, args=arguments)
     process.start()
     process.join(after_s)
     killed = process.is_alive()
     process.kill()
     process.join()
-    assert process.exitcode in (0, -signal.SIGKILL), f"{words} ended with {process.exitcode}"
+    assert process.exitcode in (0, -signal.SIGKILL), f"ended with {process.exitcode}"
     return killed and process.exitcode != 0
 
 
