@@ -9,7 +9,7 @@ import pytest
 from ingest.origins import SourceError
 from ingest.patience import Patience
 from serve.cli import main
-from tests.servers.fhir import FhirServer, fhir_server
+from tests.servers.fhir import FhirServer, Habits, fhir_server
 from tests.servers.ward import ward
 
 
@@ -29,7 +29,7 @@ def test_a_server_gives_the_store_that_its_records_in_a_file_give(
 ) -> None:
     patients = tmp_path / "patients.txt"
     patients.write_text("p1\nPatient/p2\n\nurn:mrn|MRN-3\n", "utf-8")
-    with fhir_server() as server:
+    with fhir_server(habits=Habits(export_polls=0)) as server:
         server.put(*ward(3))
         lines = tmp_path / "ward.ndjson"
         lines.write_text("".join(json.dumps(r) + "\n" for r in ward(3)), "utf-8")
@@ -55,10 +55,46 @@ def test_a_server_gives_the_store_that_its_records_in_a_file_give(
     assert "<svg" in page.read_text("utf-8")
 
 
+def values(store: Path) -> list[float]:
+    return [
+        row[0]
+        for row in duckdb.execute(
+            "SELECT numeric_value FROM read_parquet($data) WHERE code LIKE 'LOINC%' ORDER BY ALL",
+            {"data": str(store / "data" / "*.parquet")},
+        ).fetchall()
+    ]
+
+
+def amend(server: FhirServer, day: str, value: float) -> None:
+    """Let a value of p1 be amended on a day, and another one be measured, one higher."""
+    old = server.resources["Observation"]["p1-o1"]
+    old = {**old, "meta": {"lastUpdated": f"{day}T00:00:00Z"}, "status": "amended"}
+    amended, new = ({"value": value + more, "code": "mm[Hg]"} for more in (0, 1))
+    server.put({**old, "valueQuantity": amended})
+    server.put({**old, "valueQuantity": new, "status": "final", "id": f"new-{day}"})
+
+
+@pytest.mark.parametrize("since", ["2023-01-01", "2023-01-01T00:00:00Z"])
+@pytest.mark.parametrize("how", ["--search", "--export"])
+def test_what_the_server_changed_since_is_added_to_the_store(
+    tmp_path: Path, how: str, since: str
+) -> None:
+    store = tmp_path / "store"
+    asking = [how, "Patient?gender=female" if how == "--search" else "system"]
+    with fhir_server(habits=Habits(everything=False, export_polls=0)) as server:
+        server.put(*ward(1))
+        assert take(server, store, *asking) == 0
+        assert values(store) == [120, 121, 122, 123, 124]
+        amend(server, "2024-01-01", 200)
+        assert take(server, store, *asking, "--since", since) == 0
+    assert values(store) == [120, 122, 123, 124, 200, 201]
+
+
 def test_a_second_server_is_refused_since_its_ids_may_be_other_peoples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with fhir_server() as one, fhir_server() as other:
+    quick = Habits(export_polls=0)
+    with fhir_server(habits=quick) as one, fhir_server(habits=quick) as other:
         one.put(*ward(1))
         other.put(*ward(2))
         assert take(one, tmp_path / "store", "--export", "system") == 0

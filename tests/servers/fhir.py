@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -85,6 +85,11 @@ class FhirServer:
     def all(self) -> dict[str, Resource]:
         return {f"{t}/{k}": r for t, held in self.resources.items() for k, r in held.items()}
 
+    def changed(self, resource: Resource, since: str) -> bool:
+        """Say whether it was written since; what does not say so was, long ago."""
+        said = resource.get("meta", {}).get("lastUpdated", "2020-01-01T00:00:00+00:00")
+        return datetime.fromisoformat(said) >= datetime.fromisoformat(since)
+
     def compartment(self, patient: str) -> list[Resource]:
         mine = [r for r in self.all().values() if _patient_of(r) == patient]
         return mine + _referred(self, mine)
@@ -138,14 +143,9 @@ def _matches(server: FhirServer, kind: str, query: dict[str, str]) -> list[Resou
         wanted = {"system": system, "value": value}
         found = [r for r in found if wanted in r.get("identifier", [])]
     if "_lastUpdated" in query:
-        since = datetime.fromisoformat(query["_lastUpdated"].removeprefix("ge"))
-        found = [r for r in found if _updated(r) >= since]
+        since = query["_lastUpdated"].removeprefix("ge")
+        found = [r for r in found if server.changed(r, since)]
     return found
-
-
-def _updated(resource: Resource) -> datetime:
-    said = resource.get("meta", {}).get("lastUpdated", "2020-01-01T00:00:00+00:00")
-    return datetime.fromisoformat(said).astimezone(UTC)
 
 
 def _json(document: Any, status: int = 200) -> Response:
@@ -226,7 +226,9 @@ def _app(server: FhirServer) -> FastAPI:
         if name not in server.resources.get("Patient", {}):
             return _outcome(404, "not-found")
         query = dict(request.query_params)
-        return _bundle(server, f"Patient/{name}/$everything", query, server.compartment(name))
+        found, since = server.compartment(name), query.get("_since")
+        found = [r for r in found if since is None or server.changed(r, since)]
+        return _bundle(server, f"Patient/{name}/$everything", query, found)
 
     @app.get("/fhir/{kind}/{name}")
     def read(kind: str, name: str) -> Response:
