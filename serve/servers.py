@@ -3,7 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ingest.errors import UsageError
 
@@ -24,7 +24,7 @@ def add_servers(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--export", metavar="LEVEL", help="Bulk Data: system, patient or group/ID")
     group.add_argument("--include", nargs="+", default=[], help="_include and _revinclude")
     group.add_argument("--type", nargs="+", default=[], help="resource types (default: all used)")
-    group.add_argument("--since", type=_instant, help="only what changed since; ISO 8601")
+    group.add_argument("--since", type=_since, help="only what changed since: ISO 8601, or `last`")
     group.add_argument("--dicomweb", metavar="URL", help="fetch the records' studies from here")
     group.add_argument("--studies", metavar="QUERY", help="DICOMweb search, in their place")
     group.add_argument(
@@ -80,9 +80,9 @@ def _auth(a: argparse.Namespace) -> "Auth | None":
     return BackendServices(key=read_key(a.client_key), **asked)
 
 
-def _instant(text: str) -> datetime:
+def _since(text: str) -> datetime | Literal["last"]:
     """Read a time as `moment` does, for a server, which is asked in a time zone."""
-    return moment(text).replace(tzinfo=UTC)
+    return "last" if text == "last" else moment(text).replace(tzinfo=UTC)
 
 
 def moment(text: str) -> datetime:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pytest
@@ -88,6 +89,39 @@ def test_what_the_server_changed_since_is_added_to_the_store(
         amend(server, "2024-01-01", 200)
         assert take(server, store, *asking, "--since", since) == 0
     assert values(store) == [120, 122, 123, 124, 200, 201]
+
+
+@pytest.mark.parametrize("how", ["--search", "--export"])
+def test_the_next_time_asks_for_what_changed_since_the_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    store = tmp_path / "store"
+    asking = [how, "Patient?gender=female" if how == "--search" else "system"]
+    with fhir_server(habits=Habits(everything=False, export_polls=0)) as server:
+        server.put(*ward(1))
+        assert take(server, store, *asking, "--since", "last") == 2
+        assert "no fetch from this server that asked the same" in capsys.readouterr().err
+        for month in range(1, 4):
+            server.now = f"2024-0{month}-02T08:00:00Z"
+            asked = len(server.layer.asked)
+            again = ["--since", "last"] if month > 1 else []
+            assert take(server, store, *asking, *again) == 0
+            time = f"2024-0{month}-02T08:00:00+00:00"
+            assert f"next time: --since {time}" in capsys.readouterr().out.splitlines()[-1]
+            report = json.loads((store / "ingest_report.json").read_text("utf-8"))
+            assert report["answered_until"] == time
+            queries = " ".join(unquote(a.query) for a in server.layer.asked[asked:])
+            assert (f"2024-0{month - 1}-02T08:00:00+00:00" in queries) is (month > 1)
+            # The day before the next time: whoever then asked since any earlier time than the last
+            # would be given it again.
+            amend(server, f"2024-0{month + 1}-01", 100 * month)
+        assert values(store) == [101, 120, 122, 123, 124, 200, 201]
+        # What was asked first is answered as it was, and does not set the clock back.
+        asked = len(server.layer.asked)
+        assert take(server, store, *asking) == 0
+        assert len(server.layer.asked) == asked
+        assert f"next time: --since {time}" in capsys.readouterr().out
+        assert take(server, store, *asking, "--type", "Observation", "--since", "last") == 2
 
 
 def test_a_second_server_is_refused_since_its_ids_may_be_other_peoples(

@@ -116,7 +116,7 @@ def _write(server: "FhirServer", name: str, job: Job) -> None:
         ).encode()
         error = [{"type": "OperationOutcome", "url": f"{place}/export/{name}/error.ndjson"}]
     job.manifest = {
-        "transactionTime": TRANSACTION_TIME,
+        "transactionTime": server.now,
         "request": f"{server.url}/$export",
         "requiresAccessToken": server.habits.requires_token,
         "output": output,

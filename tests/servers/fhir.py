@@ -9,12 +9,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from tests.servers.bulk import Job, add_export
+from tests.servers.bulk import TRANSACTION_TIME, Job, add_export
 from tests.servers.faults import FaultyLayer
 from tests.servers.running import running
 from tests.servers.tokens import Tokens, add_tokens
@@ -71,6 +72,7 @@ class FhirServer:
     habits: Habits = field(default_factory=Habits)
     tokens: Tokens | None = None
     origin: str = ""
+    now: str = TRANSACTION_TIME
     jobs: dict[str, Job] = field(default_factory=dict)
     layer: FaultyLayer = field(init=False)
 
@@ -212,6 +214,9 @@ def _app(server: FhirServer) -> FastAPI:
     @app.get("/fhir/metadata")
     def metadata() -> Response:
         answer = _json(_capabilities(server))
+        answer.headers["Date"] = format_datetime(
+            datetime.fromisoformat(server.now).astimezone(UTC), usegmt=True
+        )
         answer.headers["Set-Cookie"] = "session=of-this-server"
         return answer
 
