@@ -124,7 +124,7 @@ def ingest(
         write_conventions(zone.path, settled)
         if how.images:
             records = [zone.ndjson(file) for file in zone.files() if file.kind in _FHIR]
-            films = land_images(zone, how, records, progress=progress)
+            films = land_images(zone, how, records, servers=urls, progress=progress)
             if films is not None:
                 zone.register([films], mapping=None, **use)
         store.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from ingest.errors import InputError, UsageError
 from ingest.fetching import Auth
 from ingest.landing import RawZone
+from ingest.origins import SourceError, origin_of
 
 __all__ = ["Remote", "answered_until", "is_url", "land_images", "land_records", "not_fetched"]
 
@@ -52,7 +53,10 @@ class Remote:
     """A search of studies there, in place of those that the records name."""
 
     auth: Auth | None = field(default=None, repr=False)
-    """Where tokens for the servers come from."""
+    """Where tokens for the FHIR server come from, and for a DICOMweb server of the same origin."""
+
+    image_auth: Auth | None = field(default=None, repr=False)
+    """Where tokens for the DICOMweb server come from, if it has its own."""
 
     allow_origins: frozenset[str] = frozenset()
     """Other origins that files may come from, without a token."""
@@ -66,6 +70,8 @@ class Remote:
             )
         if self.image_search and not self.images:
             raise UsageError("--studies is a search of a DICOMweb server; give it by --dicomweb")
+        if self.image_auth is not None and not self.images:
+            raise UsageError("a token for a DICOMweb server needs one; give it by --dicomweb")
 
     @property
     def question(self) -> str:
@@ -139,15 +145,24 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
 
 
 def land_images(
-    zone: RawZone, remote: Remote, records: Sequence[Path], *, progress: bool = False
+    zone: RawZone,
+    remote: Remote,
+    records: Sequence[Path],
+    *,
+    servers: Sequence[str] = (),
+    progress: bool = False,
 ) -> Path | None:
     """Fetch images from a DICOMweb server; give the directory where they are, if there are any.
 
     Args:
-        zone: the raw zone.
-        remote: with `images`.
+        zone: The raw zone.
+        remote: With `images`.
         records: NDJSON whose ImagingStudy resources name the studies, unless there is a search.
-        progress: whether to show bars.
+        servers: The FHIR servers that `remote.auth` is for; without any, it is for this server.
+        progress: Whether to show bars.
+
+    Raises:
+        SourceError: what `fetch_dicomweb` raises.
     """
     from ingest.dicomweb import fetch_dicomweb
     from ingest.studies import study_uids
@@ -155,18 +170,40 @@ def land_images(
     studies = None if remote.image_search else study_uids(records)
     if studies == []:
         return None
-    into = _place(zone, str(remote.images))
-    fetched = fetch_dicomweb(
-        str(remote.images),
-        into,
-        studies=studies,
-        search=remote.image_search,
-        auth=remote.auth,
-        allow_origins=remote.allow_origins,
-        progress=progress,
-    )
+    into, auth = _place(zone, str(remote.images)), _image_auth(remote, servers)
+    try:
+        fetched = fetch_dicomweb(
+            str(remote.images),
+            into,
+            studies=studies,
+            search=remote.image_search,
+            auth=auth,
+            allow_origins=remote.allow_origins,
+            progress=progress,
+        )
+    except SourceError as error:
+        if error.status == 401 and auth is None and remote.auth is not None:
+            raise SourceError(
+                f"{error}; it is another server than the one that the token is for, so give its "
+                "own (--dicomweb-token, --dicomweb-client-id)",
+                status=error.status,
+            ) from None
+        raise
     _note(into, fetched.missing)
     return fetched.directory if sum(fetched.landed.values()) else None
+
+
+def _image_auth(remote: Remote, servers: Sequence[str]) -> Auth | None:
+    """Say what to ask the DICOMweb server with: never with a token for another origin."""
+    if remote.image_auth is not None or remote.auth is None or not servers:
+        return remote.image_auth or remote.auth
+    images = origin_of(str(remote.images))
+    home = [url for url in servers if origin_of(url) == images]
+    if not home:
+        return None
+    from ingest.signing import finding_at
+
+    return finding_at(remote.auth, home[0])
 
 
 def not_fetched(zone: RawZone) -> dict[str, int]:
