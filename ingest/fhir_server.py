@@ -63,7 +63,8 @@ def fetch_fhir(
         auth: Where tokens come from (`ingest.signing`).
         include: `Type:parameter` or `_include=…` for the searches of that type, and
             `_revinclude=Source:parameter:Type` for those of the last. With it, records are searched
-            for type by type, since $everything has no includes.
+            for type by type, since $everything has no includes. One whose type is not searched for
+            is refused.
         since: Only what the server changed since then.
         types: What is searched for; None is every type that ingest supports.
         allow_origins: Other origins that attachments may come from, without a token.
