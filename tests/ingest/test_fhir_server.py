@@ -19,7 +19,7 @@ from ingest.origins import SourceError
 from ingest.page_landing import PageLanding
 from ingest.pages import decimal, read_page
 from tests.ingest.exports import ingested, write_ndjson
-from tests.servers.faults import Status
+from tests.servers.faults import Slow, Status
 from tests.servers.fetches import landed_keys, landed_lines, owner_only, quick
 from tests.servers.fhir import FhirServer, Habits, fhir_server
 from tests.servers.ward import note, ward
@@ -153,6 +153,19 @@ def test_includes_backward_are_asked_of_their_type(tmp_path: Path) -> None:
         assert landed_keys(fetched)["Provenance/v"] == 1
         asked = [a for a in server.layer.seen("search") if "_revinclude" in a.query]
         assert {a.path for a in asked} == {"/fhir/Observation"}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_questions_are_asked_at_a_time_as_there_are_workers(
+    tmp_path: Path, workers: int
+) -> None:
+    with fhir_server(habits=Habits(page_size=100)) as server:
+        server.put(*ward(6))
+        server.layer.misbehave("everything", fault=Slow(0.2))
+        patients = [f"p{number}" for number in range(1, 7)]
+        fetched = fetch(server, tmp_path, patients=patients, workers=workers)
+        assert landed_keys(fetched) == once(server)
+        assert server.layer.most_in_flight == workers
 
 
 def test_running_twice_sends_nothing_and_adds_nothing(tmp_path: Path) -> None:
