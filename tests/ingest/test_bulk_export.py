@@ -79,6 +79,8 @@ def test_running_twice_sends_nothing_and_another_export_adds_files(tmp_path: Pat
         assert set(first.landed) == {"Patient", "Condition"}
         again = export(server, tmp_path, types=["Condition", "Patient"])
         assert (again.requests, again.fresh, again.files) == (0, 0, first.files)
+        changed = {"lastUpdated": "2024-06-01T00:00:00Z"}
+        server.put({**server.resources["Patient"]["p1"], "meta": changed})
         later = export(server, tmp_path, types=["Patient"], since=first.as_of)
         assert later.fresh == 1
         assert set(later.files) - set(first.files) == {tmp_path / "Patient-0002.ndjson"}

@@ -146,7 +146,7 @@ def flags(place: Path, server: FhirServer, other: FhirServer) -> dict[str, list[
         "origin": ["--allow-origin", other.origin],
         "patients": ["--patients", str(place / "patients")],
         "search": ["--search", "Patient?gender=female"],
-        "include": ["--include", "Encounter:location", "_revinclude=Provenance:target:Condition"],
+        "include": ["--include", "Observation:device", "_revinclude=Provenance:target:Condition"],
         "type": ["--type", "Patient", "Condition"],
         "level": ["--export", "group/7", "--type", "Patient", "--since", "2019-01-01"],
     }
@@ -162,7 +162,7 @@ def flags(place: Path, server: FhirServer, other: FhirServer) -> dict[str, list[
         ("token origin", "attachment", "GET /files/note.txt? None"),
         ("token patients", "everything", "GET /fhir/Patient/p2/$everything?"),
         ("token search", "search", "GET /fhir/Patient?gender=female&"),
-        ("token include", "search", "GET /fhir/Encounter?_include=Encounter:location&"),
+        ("token include", "search", "GET /fhir/Observation?_include=Observation:device&"),
         ("token include", "search", "GET /fhir/Condition?_revinclude=Provenance:target:Condition&"),
         ("token type", "search", "GET /fhir/Condition?"),
         (
