@@ -4,7 +4,9 @@
     `TYPE?patient=Patient/ID`    for each patient and type, where it does not
     `TYPE`                       for each type, where no patients are named
 
-A question is the URL of the first page of a chain; its name is that URL.
+A question is the URL of the first page of a chain; its name is that URL. Who belongs to a cohort
+does not depend on what changed, but may do so only the next time: such a question carries the time
+in its fragment, which is not sent.
 """
 
 import hashlib
@@ -243,12 +245,14 @@ class Asking:
         return [(name, value) for of, name, value in told if of == kind]
 
     def _url(self, base: str, kind: str, query: str, *, cohort: bool = False) -> str:
-        parts = [query]
-        if self.since and not cohort:  # who belongs to it does not depend on what changed
+        parts, mark = [query], ""
+        if self.since and cohort:
+            mark = f"#{_instant(self.since)}"
+        elif self.since:
             parts.append(urlencode({"_lastUpdated": f"ge{_instant(self.since)}"}))
         if not re.search(r"(?:^|&)_count=", query):
             parts.append(f"_count={self.page_size}")
-        return f"{base}{kind}?{_joined(*parts)}"
+        return f"{base}{kind}?{_joined(*parts)}{mark}"
 
 
 def _include(clause: str) -> tuple[str, str, str]:

@@ -70,6 +70,11 @@ class Remote:
             )
         if self.image_search and not self.images:
             raise UsageError("--studies is a search of a DICOMweb server; give it by --dicomweb")
+        if self.images:
+            try:
+                origin_of(self.images)
+            except SourceError:
+                raise UsageError("--dicomweb is the http or https URL of a server") from None
         if self.image_auth is not None and not self.images:
             raise UsageError("a token for a DICOMweb server needs one; give it by --dicomweb")
 

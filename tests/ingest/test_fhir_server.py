@@ -207,6 +207,37 @@ def test_who_belongs_to_a_cohort_does_not_depend_on_since(tmp_path: Path, everyt
         assert landed_keys(fetched) == Counter(["Patient/p1", "Observation/new"])
 
 
+@pytest.mark.parametrize("everything", [True, False], ids=["everything", "searches"])
+@pytest.mark.parametrize(
+    "cohort",
+    [{"search": "Patient?gender=female"}, {"patients": ["urn:mrn|MRN-1", "urn:mrn|MRN-3"]}],
+    ids=["search", "identifiers"],
+)
+def test_who_joins_a_cohort_later_comes_whole_and_the_others_as_they_changed(
+    tmp_path: Path, cohort: dict[str, Any], everything: bool
+) -> None:
+    with fhir_server(habits=Habits(everything=everything)) as server:
+        server.put(*ward(1))
+        first = fetch(server, tmp_path, **cohort)
+        before, asked = once(server), len(server.layer.asked)
+        server.put(*ward(3))  # none of it said to be new
+        died = {"deceasedDateTime": "2024-06-01", "meta": {"lastUpdated": "2024-06-02T00:00:00Z"}}
+        server.put({**server.resources["Patient"]["p1"], **died})
+        for _ in range(2):  # the second time, nothing is left to ask
+            again = fetch(server, tmp_path, **cohort, since=first.as_of)
+            third = Counter(key for key in once(server) if "/p3" in key)
+            assert len(third) == 9
+            assert landed_keys(again) == before + third + Counter(["Patient/p1"])
+        queries = [a for a in server.layer.asked[asked:] if "p1" in a.path + a.query]
+        assert queries
+        assert all("_since" in a.query or "_lastUpdated" in a.query for a in queries)
+        asked = len(server.layer.asked)
+        fetch(server, tmp_path, **cohort, since=datetime(2024, 7, 1, tzinfo=UTC))
+        queries = [a for a in server.layer.asked[asked:] if "p3" in a.path + a.query]
+        assert queries
+        assert all("_since" in a.query or "_lastUpdated" in a.query for a in queries)
+
+
 def test_what_is_fetched_gives_the_same_store_as_the_file_it_came_from(tmp_path: Path) -> None:
     with fhir_server() as server:
         server.put(*ward(3), note("doc", "p1", "Binary/b"), note("b", "", "", "Clear lungs."))

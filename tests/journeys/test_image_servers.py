@@ -180,6 +180,7 @@ def test_where_no_fhir_server_is_asked_the_token_is_the_archives(
     ("options", "words"),
     [
         (["--dicomweb-token", "GIVEN"], "give it by --dicomweb"),
+        (["--dicomweb", "pacs.example.org/dicom-web"], "--dicomweb is the http or https URL"),
         (
             ["--dicomweb-token", "GIVEN", "--dicomweb-client-key", "GIVEN"],
             "give one of --dicomweb-",
