@@ -37,7 +37,14 @@ from ingest.landing import LandedFile, RawZone, require_timezone
 from ingest.mapping import check_mapping, project_mapping
 from ingest.projection import project_records
 from ingest.record_index import RecordIndex, commit, fingerprint, open_index
-from ingest.remote import Remote, is_url, land_images, land_records, not_fetched
+from ingest.remote import (
+    Remote,
+    answered_until,
+    is_url,
+    land_images,
+    land_records,
+    not_fetched,
+)
 from ingest.scale import ray_hands
 from ingest.surroundings import Unsuited, Zone
 from ingest.writer import write_crosswalk, write_store
@@ -116,7 +123,7 @@ def ingest(
         write_conventions(zone.path, settled)
         if how.images:
             records = [zone.ndjson(file) for file in zone.files() if file.kind in _FHIR]
-            films = land_images(zone, how, records, progress=progress)
+            films = land_images(zone, how, records, servers=urls, progress=progress)
             if films is not None:
                 zone.register([films], mapping=None, **use)
         store.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +214,7 @@ def _add(
             settings={"memory_limit": MEMORY, "temp_directory": str(fresh / ".work")},
             progress=progress,
         )
-        added.report["not_fetched"] = not_fetched(zone)
+        added.report.update(_of_servers(zone))
         before = json.loads((store / "ingest_report.json").read_text("utf-8"))
         if list(added.report) == list(before):  # else the full build knows more than the addition
             return added
@@ -257,7 +264,7 @@ def _build_whole(
         write_crosswalk(con, secret, zone.path)
         report = told | account(con, named, counts)
         report["units"] = conventions.account_units(con)
-        report["not_fetched"] = not_fetched(zone)
+        report |= _of_servers(zone)
         write_quarantine(con, files, zone.path / "quarantine.parquet")
         created = datetime.fromisoformat(max(file.landed for file in files))
         shards = write_store(con, fresh, created=created, progress=progress)
@@ -271,6 +278,10 @@ def _build_whole(
     finally:
         con.close()
     return report, index
+
+
+def _of_servers(zone: RawZone) -> dict[str, Any]:
+    return {"not_fetched": not_fetched(zone), "answered_until": answered_until(zone)}
 
 
 def _known_checksums(store: Path, linked: Callable[[str], bool]) -> dict[str, str]:

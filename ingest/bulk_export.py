@@ -32,7 +32,7 @@ from ingest.origins import SourceError, origin_of
 from ingest.page_landing import Fetched, PageLanding
 from ingest.pages import line_of, severities
 from ingest.parallel import in_parallel
-from ingest.patience import Passing, Patience, retry_after_s
+from ingest.patience import Passing, Patience, may_pass, retry_after_s
 
 __all__ = ["export_bulk"]
 
@@ -41,8 +41,8 @@ _TYPE = re.compile(r"[A-Z][A-Za-z]{2,40}")
 _KINDS = ("output", "deleted", "error")
 _WHAT = "the export's status"
 _MANIFEST_CAP_BYTES = 64 << 20
-# Troubles with the line or the token; any other answer to a poll means that the job is no more.
-_STILL_THERE = (None, 401, 408, 425, 429, 502, 503, 504)
+_NO_TOKEN = 401
+_FAILED = 500  # how the standard lets a server say that the job itself failed
 _SLOWEST_POLL_S = 60.0  # where the server does not say
 
 
@@ -189,7 +189,10 @@ class _Export:
                     url, what=_WHAT, cap_bytes=_MANIFEST_CAP_BYTES, accept="application/json"
                 )
             except SourceError as error:
-                if error.status in _STILL_THERE:
+                # Troubles with the line or the token; all else means that the job is no more.
+                status = error.status
+                line = status is None or (may_pass(status) and status != _FAILED)
+                if line or status == _NO_TOKEN:
                     raise
                 raise _ExpiredError(str(error), status=error.status) from None
             if answer.status != 202:

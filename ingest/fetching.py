@@ -32,7 +32,7 @@ from ingest.origins import (
     is_private_line,
     origin_of,
 )
-from ingest.patience import TRY_AGAIN, Passing, Patience, Retrying, describe, retry_after_s
+from ingest.patience import Passing, Patience, Retrying, describe, may_pass, retry_after_s
 
 __all__ = ["FHIR_JSON", "Auth", "Fetcher", "Token"]
 
@@ -305,7 +305,7 @@ class Fetcher:
             raise SourceError(f"{server} packed {what} in a way that it was not asked for")
         if status < 300:
             return
-        if status in TRY_AGAIN:
+        if may_pass(status):
             wait_s = retry_after_s(response.headers)
             raise Passing(f"answered {status}", status=status, wait_s=wait_s)
         said = complaint(response)

@@ -8,6 +8,7 @@ that may not leave the server's origin.
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -63,8 +64,10 @@ def fetch_fhir(
         auth: Where tokens come from (`ingest.signing`).
         include: `Type:parameter` or `_include=…` for the searches of that type, and
             `_revinclude=Source:parameter:Type` for those of the last. With it, records are searched
-            for type by type, since $everything has no includes.
-        since: Only what the server changed since then.
+            for type by type, since $everything has no includes. One whose type is not searched for
+            is refused.
+        since: Only what the server changed since then; all of a patient whom the search, or the
+            identifier, did not find when it was asked before.
         types: What is searched for; None is every type that ingest supports.
         allow_origins: Other origins that attachments may come from, without a token.
         page_size: Matches on a page, if the server agrees.
@@ -111,11 +114,16 @@ def fetch_fhir(
         if asking.by_patient:
             found = {name for q in first if q.cohort for name in landing.patients(q.first)}
             named = [name for name in asking.ids() if name not in found]
+            # Nothing has landed of who joined the cohort since; it may be older than that.
+            joined = {name for q in first if q.cohort for name in landing.joined(q.first)}
+            whole = replace(asking, since=None)
             ask(
                 (
                     question
                     for name in [*named, *sorted(found)]
-                    for question in asking.of_patient(base, offer, name, landed=name in found)
+                    for question in (whole if name in joined else asking).of_patient(
+                        base, offer, name, landed=name in found
+                    )
                 ),
                 "asking for patients",
             )

@@ -180,6 +180,17 @@ class PageLanding(FetchState):
         """List the ids of the Patients that a question found."""
         return [name for (name,) in self.rows("SELECT id FROM patient WHERE first = ?", first)]
 
+    def joined(self, first: str) -> list[str]:
+        """List those whom a question found, and not when it was asked before, if it was."""
+        search = first.partition("#")[0]
+        other = "first <> ? AND (first = ? OR substr(first, 1, ?) = ?)"
+        values = (first, search, len(search) + 1, f"{search}#")
+        if not self.rows(f"SELECT 1 FROM question WHERE {other} LIMIT 1", *values):
+            return []
+        earlier = self.rows(f"SELECT id FROM patient WHERE {other}", *values)
+        known = {name for (name,) in earlier}
+        return [name for name in self.patients(first) if name not in known]
+
     def unread(self) -> list[tuple[str, Path]]:
         """List types and places of the jobs' files that were not read for what they refer to."""
         rows = self.rows("SELECT type, name, whole FROM file WHERE job <> '' AND NOT read")

@@ -1,9 +1,9 @@
 """Try again what may succeed the next time, and wait in between as the server asks.
 
-429, 5xx, timeouts, dropped connections and answers that break off are tried again, with waits that
-double and carry a random part, so that several workers do not come back all at once. Where the
-server sends Retry-After, that is the wait. Both are bounded: a fetch that has to end says so, and
-goes on where it stopped when it is run again.
+429, 5xx, timeouts, dropped connections and answers that break off are tried again (`may_pass` says
+which statuses), with waits that double and carry a random part, so that several workers do not come
+back all at once. Where the server sends Retry-After, that is the wait. Both are bounded: a fetch
+that has to end says so, and goes on where it stopped when it is run again.
 """
 
 import random
@@ -18,11 +18,10 @@ import httpx
 
 from ingest.origins import OutOfReachError
 
-__all__ = ["TRY_AGAIN", "Passing", "Patience", "Retrying", "describe", "retry_after_s"]
+__all__ = ["Passing", "Patience", "Retrying", "describe", "may_pass", "retry_after_s"]
 
-TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""Statuses that may be over at the next attempt; servers say 500 for passing troubles, too."""
-
+_TOO_EARLY = (408, 425, 429)
+_NEVER = (501, 505)  # not implemented; not that version of HTTP
 _T = TypeVar("_T")
 _LONGEST_BACK_OFF_S = 60.0
 
@@ -140,6 +139,17 @@ class Retrying:
             return asked_s + random.uniform(0.0, min(0.1 * asked_s, 1.0))  # noqa: S311
         longest_s = min(self._patience.first_wait_s * 2 ** (failures - 1), _LONGEST_BACK_OFF_S)
         return longest_s * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def may_pass(status: int) -> bool:
+    """Say whether a status may be over at the next attempt.
+
+    Servers say 500 for passing troubles, too, and what stands before them has numbers of its own.
+
+    >>> [may_pass(status) for status in (429, 500, 520, 404, 501)]
+    [True, True, True, False, False]
+    """
+    return status in _TOO_EARLY or (status >= 500 and status not in _NEVER)
 
 
 def describe(error: httpx.HTTPError) -> str:

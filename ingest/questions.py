@@ -4,7 +4,9 @@
     `TYPE?patient=Patient/ID`    for each patient and type, where it does not
     `TYPE`                       for each type, where no patients are named
 
-A question is the URL of the first page of a chain; its name is that URL.
+A question is the URL of the first page of a chain; its name is that URL. Who belongs to a cohort
+does not depend on what changed, but may do so only the next time: such a question carries the time
+in its fragment, which is not sent.
 """
 
 import hashlib
@@ -23,7 +25,7 @@ __all__ = ["Asking", "Offer", "Question"]
 _PATIENT = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
 _SEARCH = re.compile(r"([A-Z][A-Za-z]{2,40})(?:\?([^#]*))?")
 _INCLUDE = re.compile(
-    r"(?:(_include|_revinclude)(?::iterate)?=)?([A-Z]\w+):[\w\-*]+(?::([A-Z]\w+))?"
+    r"(?:(_include|_revinclude)(:iterate)?=)?(([A-Z]\w+):[\w\-*]+(?::([A-Z]\w+))?)"
 )
 
 # What $everything brings along, and a search by patient only if it is asked to.
@@ -123,8 +125,7 @@ class Asking:
                 # Not the value itself: it may be anything of a patient's.
                 raise UsageError(f"patient {number} is neither an id nor a system|identifier")
         for clause in self.include:
-            if not _INCLUDE.fullmatch(clause):
-                raise UsageError(f"{clause!r} is no include; write Type:parameter")
+            self._check_include(clause)
 
     @property
     def name(self) -> str:
@@ -137,6 +138,22 @@ class Asking:
         """Whether it goes from patients to their records."""
         return self.patients is not None or (self.search or "").partition("?")[0] == "Patient"
 
+    def _check_include(self, clause: str) -> None:
+        """Refuse what would be left out of every question in silence."""
+        kind, _, value = _include(clause)
+        if not kind:
+            raise UsageError(
+                f"{clause!r} does not say what it leads to; write _revinclude={value}:Type"
+            )
+        if self.search is not None and not self.by_patient:
+            asked = {self.search.partition("?")[0]}
+        else:
+            asked = {*self.types} - {*_UNSEARCHED, *(_NO_PATIENT if self.by_patient else ())}
+            if self.search is not None or any("|" in name for name in self.patients or ()):
+                asked.add("Patient")
+        if kind not in asked:
+            raise UsageError(f"{clause!r} goes with a search of {kind}, and none is made of it")
+
     def ids(self) -> list[str]:
         """List the patients who are named by their id."""
         named = [_PATIENT.fullmatch(name) for name in self.patients or () if "|" not in name]
@@ -146,17 +163,22 @@ class Asking:
         """List what can be asked before any patient is known."""
         if self.search is not None:
             kind, _, query = self.search.partition("?")
+            query = _joined(query, _encoded(self._included(kind)))
             first = self._url(base, kind, query, cohort=self.by_patient)
             return [Question(first=first, what="a page of the search", cohort=self.by_patient)]
         if self.patients is not None:
-            return [
-                Question(
-                    first=self._url(base, "Patient", urlencode({"identifier": name}), cohort=True),
-                    what="a patient by identifier",
-                    cohort=True,
-                )
+            brought = _encoded(self._included("Patient"))
+            queries = [
+                _joined(urlencode({"identifier": name}), brought)
                 for name in dict.fromkeys(self.patients)
                 if "|" in name
+            ]
+            what = "a patient by identifier"
+            return [
+                Question(
+                    first=self._url(base, "Patient", query, cohort=True), what=what, cohort=True
+                )
+                for query in queries
             ]
         asked = [kind for kind in self.types if kind in offer.parameters]
         return [
@@ -214,22 +236,45 @@ class Asking:
         able = offer.includes.get(kind, [])
         own = _INCLUDES.get(kind)
         brought = [("_include", own)] if own and (own in able or "*" in able) else []
-        for clause in self.include:
-            found = _INCLUDE.fullmatch(clause)
-            backward = found is not None and found[1] == "_revinclude"
-            if found and (found[3] if backward else found[2]) == kind:
-                brought.append(
-                    ("_revinclude" if backward else "_include", clause.partition("=")[2] or clause)
-                )
-        return self._url(base, kind, urlencode([*query, *dict.fromkeys(brought)], safe=":/"))
+        brought += self._included(kind)
+        return self._url(base, kind, _encoded([*query, *dict.fromkeys(brought)]))
+
+    def _included(self, kind: str) -> list[tuple[str, str]]:
+        """Give the parameters of the includes that go with searches of a type."""
+        told = [_include(clause) for clause in self.include]
+        return [(name, value) for of, name, value in told if of == kind]
 
     def _url(self, base: str, kind: str, query: str, *, cohort: bool = False) -> str:
-        parts = [query] if query else []
-        if self.since and not cohort:  # who belongs to it does not depend on what changed
+        parts, mark = [query], ""
+        if self.since and cohort:
+            mark = f"#{_instant(self.since)}"
+        elif self.since:
             parts.append(urlencode({"_lastUpdated": f"ge{_instant(self.since)}"}))
         if not re.search(r"(?:^|&)_count=", query):
             parts.append(f"_count={self.page_size}")
-        return f"{base}{kind}?{'&'.join(parts)}"
+        return f"{base}{kind}?{_joined(*parts)}{mark}"
+
+
+def _include(clause: str) -> tuple[str, str, str]:
+    """Give the type whose search an include goes with, its parameter and its value.
+
+    >>> _include("Observation:device"), _include("_revinclude=Provenance:target:Observation")[:2]
+    (('Observation', '_include', 'Observation:device'), ('Observation', '_revinclude'))
+    """
+    found = _INCLUDE.fullmatch(clause)
+    if not found:
+        raise UsageError(f"{clause!r} is no include; write Type:parameter")
+    name, iterate, value, source, target = found.groups(default="")
+    kind = target if name == "_revinclude" else source
+    return kind, f"{name or '_include'}{iterate}", value
+
+
+def _encoded(query: Sequence[tuple[str, str]]) -> str:
+    return urlencode(query, safe=":/")
+
+
+def _joined(*queries: str) -> str:
+    return "&".join(query for query in queries if query)
 
 
 def _instant(time: datetime) -> str:

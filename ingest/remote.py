@@ -1,23 +1,27 @@
 """Land what servers hold in the raw zone, so that it is registered as any directory is.
 
     store.raw/fetched/SHA256/       one server's, named by the hash of its base URL
-    store.raw/fetched/SHA256.json   what it did not give, by reason: the report says so
+    store.raw/fetched/SHA256.json   what it did not give, by reason: the report says so; and up to
+                                    when each question is answered
 
-What landed there is not fetched again, and a fetch that was killed goes on where it stopped.
+What landed there is not fetched again, and a fetch that was killed goes on where it stopped. So the
+same question sends nothing; what has changed since it was answered is asked for by `since`.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from ingest.errors import InputError, UsageError
 from ingest.fetching import Auth
 from ingest.landing import RawZone
+from ingest.origins import SourceError, origin_of
 
-__all__ = ["Remote", "is_url", "land_images", "land_records", "not_fetched"]
+__all__ = ["Remote", "answered_until", "is_url", "land_images", "land_records", "not_fetched"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +43,8 @@ class Remote:
     types: tuple[str, ...] = ()
     """Resource types; none means all that ingest supports."""
 
-    since: datetime | None = None
-    """Only what changed since then."""
+    since: datetime | Literal["last"] | None = None
+    """Only what changed since then, or since the same question was last answered."""
 
     images: str | None = None
     """The base URL of a DICOMweb server, for the studies that the records name."""
@@ -49,7 +53,10 @@ class Remote:
     """A search of studies there, in place of those that the records name."""
 
     auth: Auth | None = field(default=None, repr=False)
-    """Where tokens for the servers come from."""
+    """Where tokens for the FHIR server come from, and for a DICOMweb server of the same origin."""
+
+    image_auth: Auth | None = field(default=None, repr=False)
+    """Where tokens for the DICOMweb server come from, if it has its own."""
 
     allow_origins: frozenset[str] = frozenset()
     """Other origins that files may come from, without a token."""
@@ -63,6 +70,19 @@ class Remote:
             )
         if self.image_search and not self.images:
             raise UsageError("--studies is a search of a DICOMweb server; give it by --dicomweb")
+        if self.images:
+            try:
+                origin_of(self.images)
+            except SourceError:
+                raise UsageError("--dicomweb is the http or https URL of a server") from None
+        if self.image_auth is not None and not self.images:
+            raise UsageError("a token for a DICOMweb server needs one; give it by --dicomweb")
+
+    @property
+    def question(self) -> str:
+        """A name for what is asked of a FHIR server, whatever the time since which it changed."""
+        wishes = [sorted(self.patients or ()), self.search, self.export, sorted(self.include)]
+        return hashlib.sha256(json.dumps([*wishes, sorted(self.types)]).encode()).hexdigest()[:16]
 
 
 def is_url(source: str | Path) -> bool:
@@ -79,7 +99,8 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
 
     Raises:
         InputError: the server gave none; and what `fetch_fhir` and `export_bulk` raise.
-        UsageError: the raw zone holds records of another server.
+        UsageError: the raw zone holds records of another server, or `since` is the last time and
+            there was none.
     """
     into = _place(zone, url)
     for other in (zone.path / "fetched").iterdir():
@@ -88,13 +109,21 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
                 "this store has the records of another server, and ids such as Patient/1 of two "
                 "servers are different people; make a store for each"
             )
-    shared = {"auth": remote.auth, "allow_origins": remote.allow_origins, "progress": progress}
+    until = _until(into)
+    since = remote.since
+    if since == "last":
+        if remote.question not in until:
+            raise UsageError(
+                "--since last: no fetch from this server that asked the same (patients, search, "
+                "export, include, type) has finished; give a time, or leave --since out"
+            )
+        since = datetime.fromisoformat(until[remote.question])
+    shared = {"since": since, "auth": remote.auth, "allow_origins": remote.allow_origins}
+    shared |= {"progress": progress}
     if remote.export:
         from ingest.bulk_export import export_bulk
 
-        fetched = export_bulk(
-            url, into, level=remote.export, since=remote.since, types=remote.types, **shared
-        )
+        fetched = export_bulk(url, into, level=remote.export, types=remote.types, **shared)
     else:
         from ingest.fhir_server import fetch_fhir
 
@@ -104,28 +133,41 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
             patients=remote.patients,
             search=remote.search,
             include=remote.include,
-            since=remote.since,
             types=remote.types or None,
             **shared,
         )
     lacking = dict(fetched.missing)
     lacking |= {f"{kind}: the server lets nobody search it": 1 for kind in fetched.unasked}
-    _note(into, lacking)
+    if fetched.as_of is not None:
+        as_of, before = fetched.as_of.astimezone(UTC), until.pop(remote.question, None)
+        if before is not None:  # asked without `since` again, it is recalled with its old time
+            as_of = max(as_of, datetime.fromisoformat(before))
+        until[remote.question] = as_of.isoformat()
+    _note(into, lacking, until)
     if not fetched.files:
         raise InputError("the server gave no record of what was asked for")
     return into
 
 
 def land_images(
-    zone: RawZone, remote: Remote, records: Sequence[Path], *, progress: bool = False
+    zone: RawZone,
+    remote: Remote,
+    records: Sequence[Path],
+    *,
+    servers: Sequence[str] = (),
+    progress: bool = False,
 ) -> Path | None:
     """Fetch images from a DICOMweb server; give the directory where they are, if there are any.
 
     Args:
-        zone: the raw zone.
-        remote: with `images`.
+        zone: The raw zone.
+        remote: With `images`.
         records: NDJSON whose ImagingStudy resources name the studies, unless there is a search.
-        progress: whether to show bars.
+        servers: The FHIR servers that `remote.auth` is for; without any, it is for this server.
+        progress: Whether to show bars.
+
+    Raises:
+        SourceError: what `fetch_dicomweb` raises.
     """
     from ingest.dicomweb import fetch_dicomweb
     from ingest.studies import study_uids
@@ -133,33 +175,77 @@ def land_images(
     studies = None if remote.image_search else study_uids(records)
     if studies == []:
         return None
-    into = _place(zone, str(remote.images))
-    fetched = fetch_dicomweb(
-        str(remote.images),
-        into,
-        studies=studies,
-        search=remote.image_search,
-        auth=remote.auth,
-        allow_origins=remote.allow_origins,
-        progress=progress,
-    )
+    into, auth = _place(zone, str(remote.images)), _image_auth(remote, servers)
+    try:
+        fetched = fetch_dicomweb(
+            str(remote.images),
+            into,
+            studies=studies,
+            search=remote.image_search,
+            auth=auth,
+            allow_origins=remote.allow_origins,
+            progress=progress,
+        )
+    except SourceError as error:
+        if error.status == 401 and auth is None and remote.auth is not None:
+            raise SourceError(
+                f"{error}; it is another server than the one that the token is for, so give its "
+                "own (--dicomweb-token, --dicomweb-client-id)",
+                status=error.status,
+            ) from None
+        raise
     _note(into, fetched.missing)
     return fetched.directory if sum(fetched.landed.values()) else None
+
+
+def _image_auth(remote: Remote, servers: Sequence[str]) -> Auth | None:
+    """Say what to ask the DICOMweb server with: never with a token for another origin."""
+    if remote.image_auth is not None or remote.auth is None or not servers:
+        return remote.image_auth or remote.auth
+    images = origin_of(str(remote.images))
+    home = [url for url in servers if origin_of(url) == images]
+    if not home:
+        return None
+    from ingest.signing import finding_at
+
+    return finding_at(remote.auth, home[0])
 
 
 def not_fetched(zone: RawZone) -> dict[str, int]:
     """Say what servers did not give, of all that was asked for: reason and count."""
     found: dict[str, int] = {}
-    for note in sorted((zone.path / "fetched").glob("*.json")):
-        for reason, n in json.loads(note.read_text("utf-8")).items():
+    for told in _notes(zone):
+        for reason, n in told["not_fetched"].items():
             found[reason] = found.get(reason, 0) + n
     return found
 
 
-def _note(into: Path, lacking: Mapping[str, int]) -> None:
+def answered_until(zone: RawZone) -> str | None:
+    """Say up to when (ISO 8601, UTC) the question that was asked last is answered, if any was."""
+    times = [time for told in _notes(zone) for time in told["until"].values()]
+    return times[-1] if times else None
+
+
+def _notes(zone: RawZone) -> list[dict[str, Any]]:
+    return [_read(note) for note in sorted((zone.path / "fetched").glob("*.json"))]
+
+
+def _read(note: Path) -> dict[str, Any]:
+    told = json.loads(note.read_text("utf-8"))
+    return told if "until" in told else {"not_fetched": told, "until": {}}  # an older version's
+
+
+def _until(into: Path) -> dict[str, str]:
+    """Give the questions that were answered, the last one last, and up to when each is."""
+    note = into.with_suffix(".json")
+    return _read(note)["until"] if note.exists() else {}
+
+
+def _note(into: Path, lacking: Mapping[str, int], until: Mapping[str, str] | None = None) -> None:
     note = into.with_suffix(".json")
     partial = note.with_suffix(".partial")
-    partial.write_text(json.dumps(dict(lacking), indent=1) + "\n", "utf-8")
+    told = {"not_fetched": dict(lacking), "until": dict(until or {})}
+    partial.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     partial.replace(note)
 
 

@@ -18,7 +18,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -26,10 +26,17 @@ from urllib.parse import quote_plus
 import httpx
 
 from ingest.errors import InputError, UsageError
-from ingest.fetching import Fetcher, Token
+from ingest.fetching import Auth, Fetcher, Token
 from ingest.origins import SourceError, is_private_line, origin_of
 
-__all__ = ["BackendServices", "BearerToken", "ClientCredentials", "SigningKey", "read_key"]
+__all__ = [
+    "BackendServices",
+    "BearerToken",
+    "ClientCredentials",
+    "SigningKey",
+    "finding_at",
+    "read_key",
+]
 
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_S = 240  # at most five minutes are allowed, and clocks differ
@@ -61,12 +68,15 @@ class ClientCredentials:
     token_url: str | None = None
     """None finds it in the server's configuration."""
 
+    found_at: str | None = None
+    """Base URL of the server whose configuration that is; None is the server that is asked."""
+
     scope: str | None = None
     """None asks to read everything, as the server's version of SMART writes it."""
 
     def obtain(self, fetcher: Fetcher) -> Token:
         """Ask the token endpoint, the secret in the header where the server does not mind."""
-        endpoint = _Endpoint.find(fetcher, self.token_url, self.scope)
+        endpoint = _Endpoint.find(fetcher, self.token_url, self.scope, self.found_at)
         if self.token_url is None and origin_of(endpoint.url) not in (
             fetcher.origin,
             *fetcher.allowed,
@@ -107,12 +117,15 @@ class BackendServices:
     token_url: str | None = None
     """None finds it in the server's configuration."""
 
+    found_at: str | None = None
+    """Base URL of the server whose configuration that is; None is the server that is asked."""
+
     scope: str | None = None
     """None asks to read everything, as the server's version of SMART writes it."""
 
     def obtain(self, fetcher: Fetcher) -> Token:
         """Ask the token endpoint with a fresh assertion for each attempt."""
-        endpoint = _Endpoint.find(fetcher, self.token_url, self.scope)
+        endpoint = _Endpoint.find(fetcher, self.token_url, self.scope, self.found_at)
 
         def form() -> dict[str, str]:
             return {
@@ -140,6 +153,13 @@ class BackendServices:
         return jwt.encode(claims, self.key.key, algorithm=self.key.algorithm, headers=head)
 
 
+def finding_at(auth: Auth, base: str) -> Auth:
+    """Let the token endpoint be looked for at another server of the same origin."""
+    if isinstance(auth, ClientCredentials | BackendServices):
+        return replace(auth, found_at=base)
+    return auth
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Endpoint:
     url: httpx.URL
@@ -147,10 +167,12 @@ class _Endpoint:
     methods: tuple[str, ...]
 
     @classmethod
-    def find(cls, fetcher: Fetcher, token_url: str | None, scope: str | None) -> "_Endpoint":
+    def find(
+        cls, fetcher: Fetcher, token_url: str | None, scope: str | None, found_at: str | None
+    ) -> "_Endpoint":
         told: Mapping[str, Any] = {}
         if token_url is None:
-            told = _discover(fetcher)
+            told = _discover(fetcher, found_at)
         url = fetcher.link(token_url or told["token_endpoint"])
         if not is_private_line(url) and origin_of(url) not in fetcher.allowed:
             raise SourceError(f"{origin_of(url)} gives tokens in the clear; it was not asked")
@@ -231,10 +253,11 @@ def _algorithm_of(entry: Mapping[str, Any]) -> str | None:
     return {"RSA": "RS384", "EC": "ES384"}.get(str(entry.get("kty")))
 
 
-def _discover(fetcher: Fetcher) -> Mapping[str, Any]:
+def _discover(fetcher: Fetcher, found_at: str | None) -> Mapping[str, Any]:
     what = "its SMART configuration"
+    base = None if found_at is None else httpx.URL(found_at.rstrip("/") + "/")
     told, _ = fetcher.get_json(
-        fetcher.link(".well-known/smart-configuration"),
+        fetcher.link(".well-known/smart-configuration", seen_at=base),
         what=what,
         cap_bytes=1 << 20,
         accept="application/json",

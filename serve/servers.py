@@ -3,7 +3,7 @@
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ingest.errors import UsageError
 
@@ -24,7 +24,7 @@ def add_servers(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--export", metavar="LEVEL", help="Bulk Data: system, patient or group/ID")
     group.add_argument("--include", nargs="+", default=[], help="_include and _revinclude")
     group.add_argument("--type", nargs="+", default=[], help="resource types (default: all used)")
-    group.add_argument("--since", type=moment, help="only what changed since; ISO 8601")
+    group.add_argument("--since", type=_since, help="only what changed since: ISO 8601, or `last`")
     group.add_argument("--dicomweb", metavar="URL", help="fetch the records' studies from here")
     group.add_argument("--studies", metavar="QUERY", help="DICOMweb search, in their place")
     group.add_argument(
@@ -36,6 +36,16 @@ def add_servers(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--token", type=Path, help="file with a bearer token")
     group.add_argument("--token-url", help="where tokens are given (default: the server says)")
     group.add_argument("--scope", help="what to ask leave for (default: to read everything)")
+    group.add_argument(
+        "--dicomweb-token",
+        type=Path,
+        help="file: for a DICOMweb server of another origin, which sees nothing of the above",
+    )
+    group.add_argument("--dicomweb-client-id", help="OAuth2 there; with --dicomweb-token-url and")
+    group.add_argument("--dicomweb-client-secret", type=Path, help="file, or else")
+    group.add_argument("--dicomweb-client-key", type=Path, help="file, PEM or JWK")
+    group.add_argument("--dicomweb-token-url", help="where its tokens are given")
+    group.add_argument("--dicomweb-scope", help="what to ask leave for there")
 
 
 def remote_of(a: argparse.Namespace) -> "Remote":
@@ -56,32 +66,48 @@ def remote_of(a: argparse.Namespace) -> "Remote":
         images=a.dicomweb,
         image_search=a.studies,
         auth=_auth(a),
+        image_auth=_auth(a, "dicomweb-"),
         allow_origins=frozenset(a.allow_origin),
     )
 
 
-def _auth(a: argparse.Namespace) -> "Auth | None":
-    given = [name for name in ("client_secret", "client_key", "token") if getattr(a, name)]
+def _auth(a: argparse.Namespace, of: str = "") -> "Auth | None":
+    """Put together the options of the FHIR server, or with `dicomweb-` of that one."""
+
+    def told(name: str) -> Any:
+        return getattr(a, f"{of}{name}".replace("-", "_"))
+
+    secrets = ("client-secret", "client-key", "token")
+    given = [name for name in secrets if told(name)]
     if not given:
-        if a.client_id:
-            raise UsageError("--client-id needs --client-secret or --client-key")
+        for name in ("client-id", "token-url", "scope"):
+            if told(name):
+                raise UsageError(f"--{of}{name} needs --{of}client-secret or --{of}client-key")
         return None
     if len(given) > 1:
-        raise UsageError("give one of --client-secret, --client-key and --token")
+        raise UsageError(f"give one of --{of}client-secret, --{of}client-key and --{of}token")
     from ingest.signing import BackendServices, BearerToken, ClientCredentials, read_key
 
-    if a.token:
-        return BearerToken(token=a.token.read_text("utf-8").strip())
-    if not a.client_id:
-        raise UsageError(f"--{given[0].replace('_', '-')} needs --client-id")
-    asked = {"client_id": a.client_id, "token_url": a.token_url, "scope": a.scope}
-    if a.client_secret:
-        return ClientCredentials(secret=a.client_secret.read_text("utf-8").strip(), **asked)
-    return BackendServices(key=read_key(a.client_key), **asked)
+    if told("token"):
+        return BearerToken(token=told("token").read_text("utf-8").strip())
+    if not told("client-id"):
+        raise UsageError(f"--{of}{given[0]} needs --{of}client-id")
+    if of and not told("token-url"):  # SMART is FHIR's: an archive has no such configuration
+        raise UsageError(f"--{of}{given[0]} needs --{of}token-url")
+    asked = {"client_id": told("client-id"), "token_url": told("token-url"), "scope": told("scope")}
+    if told("client-secret"):
+        secret = told("client-secret").read_text("utf-8").strip()
+        return ClientCredentials(secret=secret, **asked)
+    return BackendServices(key=read_key(told("client-key")), **asked)
+
+
+def _since(text: str) -> datetime | Literal["last"]:
+    """Read a time as `moment` does, for a server, which is asked in a time zone."""
+    return "last" if text == "last" else moment(text).replace(tzinfo=UTC)
 
 
 def moment(text: str) -> datetime:
-    """Read a time of ISO 8601 as UTC; for argparse."""
+    """Read a time of ISO 8601 as UTC, and give it as the store keeps times, without a zone."""
     try:
         time = datetime.fromisoformat(text)
         return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time

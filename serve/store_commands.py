@@ -87,6 +87,8 @@ def run_ingest(a: argparse.Namespace) -> None:
         progress=not a.quiet,
     )
     print(describe_report(report))
+    if report["answered_until"] and any(is_url(source) for source in a.sources):
+        print(f"next time: --since {report['answered_until']}, or --since last")
 
 
 def run_store(a: argparse.Namespace) -> None:

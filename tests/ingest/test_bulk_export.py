@@ -79,6 +79,8 @@ def test_running_twice_sends_nothing_and_another_export_adds_files(tmp_path: Pat
         assert set(first.landed) == {"Patient", "Condition"}
         again = export(server, tmp_path, types=["Condition", "Patient"])
         assert (again.requests, again.fresh, again.files) == (0, 0, first.files)
+        changed = {"lastUpdated": "2024-06-01T00:00:00Z"}
+        server.put({**server.resources["Patient"]["p1"], "meta": changed})
         later = export(server, tmp_path, types=["Patient"], since=first.as_of)
         assert later.fresh == 1
         assert set(later.files) - set(first.files) == {tmp_path / "Patient-0002.ndjson"}
@@ -111,7 +113,9 @@ def test_deleted_resources_are_deleted_at_the_time_of_the_export(tmp_path: Path)
 
 @pytest.mark.parametrize("label", ["export", "status", "file"])
 @pytest.mark.parametrize(
-    "fault", [Status(429, retry_after="3"), Status(503), Drop()], ids=["429", "503", "dropped"]
+    "fault",
+    [Status(429, retry_after="3"), Status(503), Status(520), Drop()],
+    ids=["429", "503", "520", "dropped"],
 )
 def test_a_fault_that_passes_loses_nothing_and_doubles_nothing(
     tmp_path: Path, label: str, fault: Fault
@@ -121,6 +125,18 @@ def test_a_fault_that_passes_loses_nothing_and_doubles_nothing(
         server.layer.misbehave(label, 1, 2, fault=fault)
         fetched = export(server, tmp_path)
         assert landed_keys(fetched) == once(server)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_files_are_downloaded_at_a_time_as_there_are_workers(
+    tmp_path: Path, workers: int
+) -> None:
+    with fhir_server(habits=Habits(export_polls=0)) as server:
+        server.put(*ward(4))
+        server.layer.misbehave("file", fault=Slow(0.2))
+        fetched = export(server, tmp_path, workers=workers)
+        assert landed_keys(fetched) == once(server)
+        assert server.layer.most_in_flight == workers
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -182,6 +198,17 @@ def test_a_job_that_is_no_more_is_told_so_and_the_next_run_begins_anew(
         fetched = export(server, tmp_path)
         assert landed_keys(fetched) == once(server)
         assert len(server.layer.seen("export")) == 2
+
+
+def test_a_job_is_still_there_where_the_line_to_it_is_not(tmp_path: Path) -> None:
+    with fhir_server() as server:
+        server.put(*ward(1))
+        server.layer.misbehave("status", *range(2, 8), fault=Status(520))
+        with pytest.raises(OutOfReachError, match="answered 520"):
+            export(server, tmp_path)
+        fetched = export(server, tmp_path)
+        assert landed_keys(fetched) == once(server)
+        assert len(server.layer.seen("export")) == 1
 
 
 def test_files_that_have_expired_are_told_so_and_none_of_the_old_export_stays(

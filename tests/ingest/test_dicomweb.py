@@ -15,7 +15,7 @@ from ingest.studies import study_uids
 from ingest.study_landing import FetchedStudies
 from tests.ingest.exports import PATIENT, ingested, write_ndjson
 from tests.servers.dicomweb import DicomHabits, DicomServer, Held, dicom_server
-from tests.servers.faults import Answer
+from tests.servers.faults import Answer, Slow
 from tests.servers.fetches import owner_only, quick
 
 
@@ -153,6 +153,19 @@ def test_every_kind_of_server_gives_all_that_it_has_once(
         paths = Counter(asked.path for asked in server.layer.seen("instance"))
         assert set(paths.values()) <= {1}
         assert len(server.layer.seen("instances")) <= 4 * 6
+
+
+@pytest.mark.parametrize("label", ["series", "instance"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_are_asked_for_at_a_time_as_there_are_workers(
+    tmp_path: Path, workers: int, label: str
+) -> None:
+    with dicom_server() as server:
+        films = server.ward(6, 1, 1)
+        server.layer.misbehave(label, fault=Slow(0.2))
+        fetch(server, tmp_path, workers=workers)
+        assert server.layer.most_in_flight == workers
+    assert landed(tmp_path) == named(*films)
 
 
 def test_what_the_server_counts_and_does_not_list_is_missing(tmp_path: Path) -> None:

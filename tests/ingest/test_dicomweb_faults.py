@@ -51,8 +51,8 @@ def with_token(server: DicomServer, secret: str = KEPT) -> dict[str, Any]:
 @pytest.mark.parametrize("label", ["studies", "series", "instances", "instance"])
 @pytest.mark.parametrize(
     "fault",
-    [Status(429), Status(500), Status(503), Drop(), Cut(0.5), Torn()],
-    ids=["429", "500", "503", "dropped", "cut", "torn"],
+    [Status(429), Status(500), Status(503), Status(520), Drop(), Cut(0.5), Torn()],
+    ids=["429", "500", "503", "520", "dropped", "cut", "torn"],
 )
 def test_a_fault_that_passes_loses_nothing_and_doubles_nothing(
     tmp_path: Path, fault: Fault, label: str

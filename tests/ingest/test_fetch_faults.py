@@ -39,8 +39,8 @@ def once(server: FhirServer) -> Counter[str]:
 
 @pytest.mark.parametrize(
     "fault",
-    [Status(429), Status(500), Status(503), Drop(), Cut(0.5), Cut(0.0), Torn()],
-    ids=["429", "500", "503", "dropped", "cut", "cut at once", "torn JSON"],
+    [Status(429), Status(500), Status(503), Status(520), Drop(), Cut(0.5), Cut(0.0), Torn()],
+    ids=["429", "500", "503", "520", "dropped", "cut", "cut at once", "torn JSON"],
 )
 def test_a_fault_that_passes_loses_nothing_and_doubles_nothing(
     tmp_path: Path, fault: Fault
@@ -83,6 +83,16 @@ def test_patience_ends_and_the_next_run_goes_on_where_it_stopped(tmp_path: Path)
         assert landed_keys(fetched) == once(server)
         pages = 2 * 4  # two patients of ten resources each, three a page, less what had landed
         assert len(server.layer.seen("everything")) - asked == pages - 2
+
+
+@pytest.mark.parametrize("code", [400, 501, 505])
+def test_what_another_attempt_cannot_mend_is_asked_for_once(tmp_path: Path, code: int) -> None:
+    with fhir_server() as server:
+        server.put(*ward(1))
+        server.layer.misbehave("everything", fault=Status(code))
+        with pytest.raises(SourceError, match=f"answered {code}"):
+            fetch(server, tmp_path)
+        assert len(server.layer.seen("everything")) == 1
 
 
 def test_a_wait_over_the_limit_is_not_waited_for(tmp_path: Path) -> None:

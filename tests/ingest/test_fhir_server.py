@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -18,7 +19,7 @@ from ingest.origins import SourceError
 from ingest.page_landing import PageLanding
 from ingest.pages import decimal, read_page
 from tests.ingest.exports import ingested, write_ndjson
-from tests.servers.faults import Status
+from tests.servers.faults import Slow, Status
 from tests.servers.fetches import landed_keys, landed_lines, owner_only, quick
 from tests.servers.fhir import FhirServer, Habits, fhir_server
 from tests.servers.ward import note, ward
@@ -85,6 +86,63 @@ def test_a_search_of_another_type_lands_what_it_finds(tmp_path: Path) -> None:
         assert landed_keys(fetched) == Counter(["MedicationRequest/p1-m", "Medication/drug"])
 
 
+def asked_for(server: FhirServer, word: str) -> set[tuple[str, str]]:
+    """Give type and value of each parameter of a name in the searches that the server saw."""
+    return {
+        (asked.path.rpartition("/")[2], value)
+        for asked in server.layer.seen("search")
+        for name, value in parse_qsl(asked.query)
+        if name == word
+    }
+
+
+@pytest.mark.parametrize("able", [True, False], ids=["given", "ignored"])
+def test_drugs_and_places_are_asked_for_as_includes_and_read_where_they_do_not_come(
+    tmp_path: Path, able: bool
+) -> None:
+    with fhir_server(habits=Habits(everything=False, includes=able)) as server:
+        server.put(*ward(1))
+        fetched = fetch(server, tmp_path, patients=["p1"])
+        assert landed_keys(fetched) == once(server)
+        own = {
+            ("Encounter", "Encounter:location"),
+            ("MedicationRequest", "MedicationRequest:medication"),
+        }
+        assert asked_for(server, "_include") == own
+        assert len(server.layer.seen("read")) == (0 if able else 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "include"),
+    [
+        ({"patients": ["p1"]}, "Observation:device"),
+        ({"patients": ["p1"]}, "_include:iterate=Observation:device"),
+        ({"search": "Patient?gender=female"}, "Observation:device"),
+        ({"search": "Observation?patient=p1"}, "Observation:device"),
+        ({}, "_include=Observation:device"),
+        ({"patients": ["p1"]}, "Patient:organization"),
+        ({"patients": ["urn:mrn|MRN-1"]}, "Patient:organization"),
+        ({"search": "Patient?gender=female"}, "Patient:organization"),
+        ({"search": "Patient"}, "Patient:organization"),
+    ],
+)
+def test_an_include_lands_what_nothing_else_would_bring(
+    tmp_path: Path, options: dict[str, Any], include: str
+) -> None:
+    with fhir_server() as server:
+        server.put(*ward(1))
+        kind, name = include.rpartition("=")[2].split(":")
+        for held in server.resources[kind].values():
+            held[name] = {"reference": "Device/d"}
+        server.put({"resourceType": "Device", "id": "d"})
+        assert landed_keys(fetch(server, tmp_path / "without", **options))["Device/d"] == 0
+        fetched = fetch(server, tmp_path / "with", include=[include], **options)
+        asked = "_include:iterate" if "iterate" in include else "_include"
+        assert (kind, f"{kind}:{name}") in asked_for(server, asked)
+        if asked == "_include":
+            assert landed_keys(fetched)["Device/d"] == 1
+
+
 def test_includes_backward_are_asked_of_their_type(tmp_path: Path) -> None:
     with fhir_server() as server:
         server.put(*ward(1))
@@ -95,6 +153,19 @@ def test_includes_backward_are_asked_of_their_type(tmp_path: Path) -> None:
         assert landed_keys(fetched)["Provenance/v"] == 1
         asked = [a for a in server.layer.seen("search") if "_revinclude" in a.query]
         assert {a.path for a in asked} == {"/fhir/Observation"}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_questions_are_asked_at_a_time_as_there_are_workers(
+    tmp_path: Path, workers: int
+) -> None:
+    with fhir_server(habits=Habits(page_size=100)) as server:
+        server.put(*ward(6))
+        server.layer.misbehave("everything", fault=Slow(0.2))
+        patients = [f"p{number}" for number in range(1, 7)]
+        fetched = fetch(server, tmp_path, patients=patients, workers=workers)
+        assert landed_keys(fetched) == once(server)
+        assert server.layer.most_in_flight == workers
 
 
 def test_running_twice_sends_nothing_and_adds_nothing(tmp_path: Path) -> None:
@@ -108,8 +179,11 @@ def test_running_twice_sends_nothing_and_adds_nothing(tmp_path: Path) -> None:
         assert (again.landed, again.as_of) == (first.landed, first.as_of)
 
 
-def test_since_brings_only_what_changed_and_into_files_of_its_own(tmp_path: Path) -> None:
-    with fhir_server(habits=Habits(everything=False)) as server:
+@pytest.mark.parametrize("everything", [True, False], ids=["everything", "searches"])
+def test_since_brings_only_what_changed_and_into_files_of_its_own(
+    tmp_path: Path, everything: bool
+) -> None:
+    with fhir_server(habits=Habits(everything=everything)) as server:
         server.put(*ward(1))
         first = fetch(server, tmp_path, patients=["p1"])
         amended = {**server.resources["Observation"]["p1-o1"], "status": "amended"}
@@ -122,14 +196,46 @@ def test_since_brings_only_what_changed_and_into_files_of_its_own(tmp_path: Path
         assert again.missing == {}
 
 
-def test_who_belongs_to_a_cohort_does_not_depend_on_since(tmp_path: Path) -> None:
-    with fhir_server(habits=Habits(everything=False)) as server:
+@pytest.mark.parametrize("everything", [True, False], ids=["everything", "searches"])
+def test_who_belongs_to_a_cohort_does_not_depend_on_since(tmp_path: Path, everything: bool) -> None:
+    with fhir_server(habits=Habits(everything=everything)) as server:
         server.put(*ward(2))
         new = {**server.resources["Observation"]["p1-o1"], "id": "new"}
         server.put({**new, "meta": {"lastUpdated": "2024-01-01T00:00:00Z"}})
         since = datetime(2023, 1, 1, tzinfo=UTC)
         fetched = fetch(server, tmp_path, search="Patient?gender=female", since=since)
         assert landed_keys(fetched) == Counter(["Patient/p1", "Observation/new"])
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["everything", "searches"])
+@pytest.mark.parametrize(
+    "cohort",
+    [{"search": "Patient?gender=female"}, {"patients": ["urn:mrn|MRN-1", "urn:mrn|MRN-3"]}],
+    ids=["search", "identifiers"],
+)
+def test_who_joins_a_cohort_later_comes_whole_and_the_others_as_they_changed(
+    tmp_path: Path, cohort: dict[str, Any], everything: bool
+) -> None:
+    with fhir_server(habits=Habits(everything=everything)) as server:
+        server.put(*ward(1))
+        first = fetch(server, tmp_path, **cohort)
+        before, asked = once(server), len(server.layer.asked)
+        server.put(*ward(3))  # none of it said to be new
+        died = {"deceasedDateTime": "2024-06-01", "meta": {"lastUpdated": "2024-06-02T00:00:00Z"}}
+        server.put({**server.resources["Patient"]["p1"], **died})
+        for _ in range(2):  # the second time, nothing is left to ask
+            again = fetch(server, tmp_path, **cohort, since=first.as_of)
+            third = Counter(key for key in once(server) if "/p3" in key)
+            assert len(third) == 9
+            assert landed_keys(again) == before + third + Counter(["Patient/p1"])
+        queries = [a for a in server.layer.asked[asked:] if "p1" in a.path + a.query]
+        assert queries
+        assert all("_since" in a.query or "_lastUpdated" in a.query for a in queries)
+        asked = len(server.layer.asked)
+        fetch(server, tmp_path, **cohort, since=datetime(2024, 7, 1, tzinfo=UTC))
+        queries = [a for a in server.layer.asked[asked:] if "p3" in a.path + a.query]
+        assert queries
+        assert all("_since" in a.query or "_lastUpdated" in a.query for a in queries)
 
 
 def test_what_is_fetched_gives_the_same_store_as_the_file_it_came_from(tmp_path: Path) -> None:
@@ -273,6 +379,21 @@ def test_wishes_that_cannot_be_are_refused(tmp_path: Path) -> None:
         ({"patients": ["1", "Erika Mustermann"]}, "patient 2 is neither an id nor"),
         ({"search": "http://elsewhere/Patient?x"}, "relative to the server"),
         ({"include": ["medication"]}, "'medication' is no include"),
+        (
+            {"include": ["_revinclude=Provenance:target"]},
+            "write _revinclude=Provenance:target:Type",
+        ),
+        ({"include": ["Claim:item"]}, "'Claim:item' goes with a search of Claim, and none is made"),
+        ({"include": ["Binary:x"], "types": ["Binary"]}, "goes with a search of Binary"),
+        ({"include": ["Medication:form"], "patients": ["1"]}, "goes with a search of Medication"),
+        (
+            {"include": ["Observation:device"], "search": "Encounter?patient=1"},
+            "goes with a search of Observation",
+        ),
+        (
+            {"include": ["Patient:organization"], "patients": ["1"], "types": ["Condition"]},
+            "goes with a search of Patient",
+        ),
         ({"since": datetime(2024, 1, 1)}, "needs a time zone"),  # noqa: DTZ001
     ):
         with pytest.raises(UsageError, match=message):

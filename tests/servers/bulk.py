@@ -91,10 +91,12 @@ def _write(server: "FhirServer", name: str, job: Job) -> None:
     kinds = job.query.get("_type", "").split(",") if job.query.get("_type") else None
     output: list[dict[str, Any]] = []
     place = server.habits.file_origin or server.origin
+    since = job.query.get("_since")
     for kind, held in sorted(server.resources.items()):
         if kinds is not None and kind not in kinds:
             continue
-        lines = [json.dumps(resource) + "\n" for resource in held.values()]
+        changed = [r for r in held.values() if since is None or server.changed(r, since)]
+        lines = [json.dumps(resource) + "\n" for resource in changed]
         half = -(-len(lines) // 2)
         for number, part in enumerate((lines[:half], lines[half:]), start=1):
             if part:
@@ -114,7 +116,7 @@ def _write(server: "FhirServer", name: str, job: Job) -> None:
         ).encode()
         error = [{"type": "OperationOutcome", "url": f"{place}/export/{name}/error.ndjson"}]
     job.manifest = {
-        "transactionTime": TRANSACTION_TIME,
+        "transactionTime": server.now,
         "request": f"{server.url}/$export",
         "requiresAccessToken": server.habits.requires_token,
         "output": output,

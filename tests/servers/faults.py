@@ -106,6 +106,10 @@ class FaultyLayer:
     plan: dict[str, dict[int, Fault]] = field(default_factory=lambda: defaultdict(dict))
     always: dict[str, Fault] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    in_flight: int = 0
+    most_in_flight: int = 0
+    """Requests that were under way at one time."""
+
     lock: Any = field(default_factory=threading.Lock)
 
     def misbehave(self, label: str, *numbers: int, fault: Fault) -> None:
@@ -123,6 +127,14 @@ class FaultyLayer:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         label = self.label(scope["method"], scope["path"])
         headers = {k.decode(): v.decode("latin-1") for k, v in scope["headers"]}
         query = scope["query_string"].decode()

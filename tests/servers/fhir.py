@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
+from starlette.datastructures import QueryParams
 
-from tests.servers.bulk import Job, add_export
+from tests.servers.bulk import TRANSACTION_TIME, Job, add_export
 from tests.servers.faults import FaultyLayer
 from tests.servers.running import running
 from tests.servers.tokens import Tokens, add_tokens
@@ -71,6 +74,7 @@ class FhirServer:
     habits: Habits = field(default_factory=Habits)
     tokens: Tokens | None = None
     origin: str = ""
+    now: str = TRANSACTION_TIME
     jobs: dict[str, Job] = field(default_factory=dict)
     layer: FaultyLayer = field(init=False)
 
@@ -84,6 +88,11 @@ class FhirServer:
 
     def all(self) -> dict[str, Resource]:
         return {f"{t}/{k}": r for t, held in self.resources.items() for k, r in held.items()}
+
+    def changed(self, resource: Resource, since: str) -> bool:
+        """Say whether it was written since; what does not say so was, long ago."""
+        said = resource.get("meta", {}).get("lastUpdated", "2020-01-01T00:00:00+00:00")
+        return datetime.fromisoformat(said) >= datetime.fromisoformat(since)
 
     def compartment(self, patient: str) -> list[Resource]:
         mine = [r for r in self.all().values() if _patient_of(r) == patient]
@@ -108,6 +117,19 @@ def _referred(server: FhirServer, resources: list[Resource]) -> list[Resource]:
     return [server.all()[key] for key in keys if key in server.all()]
 
 
+def _included(server: FhirServer, resources: list[Resource], clauses: list[str]) -> list[Resource]:
+    """What these refer to by the search parameters of `Type:parameter`."""
+    keys: dict[str, None] = {}
+    for clause in clauses:
+        kind, name = clause.split(":")[:2]
+        field_name = {"medication": "medicationReference"}.get(name, name)
+        for resource in resources:
+            held = resource.get(field_name, []) if resource["resourceType"] == kind else []
+            for one in held if isinstance(held, list) else [held]:
+                keys[(one.get(name) or one).get("reference", "")] = None
+    return [server.all()[key] for key in keys if key in server.all()]
+
+
 def _capabilities(server: FhirServer) -> Resource:
     types = []
     for kind in sorted({*server.resources, "Patient"} - {"Binary"}):
@@ -125,7 +147,7 @@ def _capabilities(server: FhirServer) -> Resource:
     return {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": rest}
 
 
-def _matches(server: FhirServer, kind: str, query: dict[str, str]) -> list[Resource]:
+def _matches(server: FhirServer, kind: str, query: QueryParams) -> list[Resource]:
     found = list(server.resources.get(kind, {}).values())
     if "_id" in query:
         found = [r for r in found if r["id"] in query["_id"].split(",")]
@@ -138,14 +160,9 @@ def _matches(server: FhirServer, kind: str, query: dict[str, str]) -> list[Resou
         wanted = {"system": system, "value": value}
         found = [r for r in found if wanted in r.get("identifier", [])]
     if "_lastUpdated" in query:
-        since = datetime.fromisoformat(query["_lastUpdated"].removeprefix("ge"))
-        found = [r for r in found if _updated(r) >= since]
+        since = query["_lastUpdated"].removeprefix("ge")
+        found = [r for r in found if server.changed(r, since)]
     return found
-
-
-def _updated(resource: Resource) -> datetime:
-    said = resource.get("meta", {}).get("lastUpdated", "2020-01-01T00:00:00+00:00")
-    return datetime.fromisoformat(said).astimezone(UTC)
 
 
 def _json(document: Any, status: int = 200) -> Response:
@@ -157,9 +174,7 @@ def _outcome(status: int, code: str) -> Response:
     return _json({"resourceType": "OperationOutcome", "issue": [issue]}, status)
 
 
-def _bundle(
-    server: FhirServer, path: str, query: dict[str, str], found: list[Resource]
-) -> Response:
+def _bundle(server: FhirServer, path: str, query: QueryParams, found: list[Resource]) -> Response:
     """A page of a searchset; `page` counts from 0, and each page says what comes next."""
     habits = server.habits
     size, page = habits.page_size, int(query.get("page", "0"))
@@ -177,7 +192,8 @@ def _bundle(
     ]
     if habits.includes and "_include" in query:
         entries += [
-            {"resource": r, "search": {"mode": "include"}} for r in _referred(server, shown)
+            {"resource": r, "search": {"mode": "include"}}
+            for r in _included(server, shown, query.getlist("_include"))
         ]
     if "_revinclude" in query:
         source = query["_revinclude"].split(":")[0]
@@ -192,7 +208,7 @@ def _bundle(
     links = [{"relation": "self", "url": f"{server.url}/{path}"}]
     following = page + 1 if page < last or habits.endless else 0
     if habits.next_links and (following or habits.ring):
-        kept = "&".join(f"{k}={v}" for k, v in query.items() if k != "page")
+        kept = urlencode([(k, v) for k, v in query.multi_items() if k != "page"])
         origin = habits.next_origin or server.origin
         links.append({"relation": "next", "url": f"{origin}/fhir/{path}?{kept}&page={following}"})
     return _json(
@@ -212,6 +228,9 @@ def _app(server: FhirServer) -> FastAPI:
     @app.get("/fhir/metadata")
     def metadata() -> Response:
         answer = _json(_capabilities(server))
+        answer.headers["Date"] = format_datetime(
+            datetime.fromisoformat(server.now).astimezone(UTC), usegmt=True
+        )
         answer.headers["Set-Cookie"] = "session=of-this-server"
         return answer
 
@@ -225,8 +244,10 @@ def _app(server: FhirServer) -> FastAPI:
             return _outcome(410, "deleted")
         if name not in server.resources.get("Patient", {}):
             return _outcome(404, "not-found")
-        query = dict(request.query_params)
-        return _bundle(server, f"Patient/{name}/$everything", query, server.compartment(name))
+        query = request.query_params
+        found, since = server.compartment(name), query.get("_since")
+        found = [r for r in found if since is None or server.changed(r, since)]
+        return _bundle(server, f"Patient/{name}/$everything", query, found)
 
     @app.get("/fhir/{kind}/{name}")
     def read(kind: str, name: str) -> Response:
@@ -239,7 +260,7 @@ def _app(server: FhirServer) -> FastAPI:
 
     @app.get("/fhir/{kind}")
     def search(kind: str, request: Request) -> Response:
-        query = dict(request.query_params)
+        query = request.query_params
         return _bundle(server, kind, query, _matches(server, kind, query))
 
     @app.get("/files/{path:path}")

@@ -108,7 +108,7 @@ def add_tokens(app: FastAPI, server: "FhirServer") -> None:
     @app.get("/fhir/.well-known/smart-configuration")
     def configuration() -> Response:
         told: dict[str, Any] = {
-            "token_endpoint": tokens.endpoint or f"{server.url}/token",
+            "token_endpoint": tokens.endpoint or f"{server.origin}/fhir/token",
             "capabilities": ["client-confidential-asymmetric", "permission-v2"],
         }
         if tokens.methods:
@@ -119,7 +119,7 @@ def add_tokens(app: FastAPI, server: "FhirServer") -> None:
     async def token(request: Request) -> Response:
         form = dict(parse_qsl((await request.body()).decode()))
         authorization = request.headers.get("authorization", "")
-        error = tokens.check(form, authorization, f"{server.url}/token")
+        error = tokens.check(form, authorization, f"{server.origin}/fhir/token")
         if error is not None:
             return Response(json.dumps({"error": error}), 400, media_type="application/json")
         tokens.scopes.append(form.get("scope", ""))
