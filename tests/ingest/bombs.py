@@ -1,0 +1,68 @@
+"""Measure what files add to an ingest: seconds of the processor, and memory at its peak.
+
+    python -m tests.ingest.bombs PLACE FILE …
+
+ingests PLACE/neighbours, which everything is loaded for, then the same with the files beside it.
+"""
+
+import json
+import sys
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ingest.build import ingest
+from tests.benchmarks.peak import ask_child, peak_mebibytes
+from tests.ingest.exports import PATIENT, observation, write_ndjson
+
+__all__ = ["Cost", "cost_of", "write_gzip"]
+
+_MEBIBYTE = 1 << 20
+
+
+class Cost:
+    """Hold what files took, and what was said of them."""
+
+    def __init__(self, place: Path, files: Sequence[Path]) -> None:
+        words = [str(place), *map(str, files)]
+        self.seconds, self.mebibytes = ask_child("tests.ingest.bombs", words, 2)
+        rows = pq.read_table(place / "second.raw" / "quarantine.parquet").to_pylist()
+        self.quarantined = {row["name"]: row["reason"] for row in rows}
+        report = json.loads((place / "second" / "ingest_report.json").read_text("utf-8"))
+        self.projected = {name: file["projected"] for name, file in report["files"].items()}
+
+
+def cost_of(place: Path, *files: Path) -> Cost:
+    """Ingest files beside two records that are well."""
+    neighbours = place / "neighbours.ndjson"
+    write_ndjson(neighbours, PATIENT, observation("a", {"valueInteger": 1}))
+    return Cost(place, files)
+
+
+def write_gzip(path: Path, start: bytes, filling: bytes, mebibytes: int, end: bytes = b"") -> Path:
+    """Write a .gz of a filling that is repeated, without ever holding what it stands for."""
+    block = (filling * (_MEBIBYTE // len(filling)))[:_MEBIBYTE]
+    packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    with path.open("wb") as out:
+        parts: Iterable[bytes] = (start, *[block] * mebibytes, end)
+        out.writelines(map(packer.compress, parts))
+        out.write(packer.flush())
+    return path
+
+
+def main(place: Path, *files: Path) -> None:
+    """Print the seconds and the mebibytes."""
+    taken = []
+    for name, sources in (("first", []), ("second", list(files))):
+        begun, before = time.process_time(), peak_mebibytes()
+        ingest([place / "neighbours.ndjson", *sources], place / name, public=True)
+        taken.append((time.process_time() - begun, peak_mebibytes() - before))
+    (alone, _), (together, more) = taken
+    print(together - alone, more)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
