@@ -55,7 +55,7 @@ def land_long_json(path: Path, out: TextIO) -> Landed:
         landed, damage = _land(path, bundle)
     if landed is None:
         raise RuntimeError("a document that was read whole was not landed")
-    if damage is not None and landed.problem is not None:
+    if damage is not None and (landed.problem is not None or bundle.problems):
         return Landed(kind=landed.kind, problem=damage)
     if damage is not None and landed.kind != "ndjson":
         out.write(dump_line({"problem": damage}) + "\n")
@@ -71,23 +71,29 @@ class _Bundle:
         self.newest_first = False
         self.split = True
         self.total: int | None = None
+        self.problems = 0
 
     def restart(self) -> None:
         """Forget what was written: of a name that comes twice the last is meant."""
         self._out.seek(0)
         self._out.truncate()
-        self.entries = 0
+        self.entries = self.problems = 0
 
     def add(self, entry: Any) -> None:
         for line in wrap_entry(entry):
             if self.total is not None:
                 line = {**line, "order": self.total - self.entries}
-            self._out.write(dump_line(line) + "\n")
+            self._write(line)
         self.entries += 1
 
     def add_document(self, document: Any) -> None:
         self.restart()
-        self._out.writelines(dump_line(line) + "\n" for line in wrap_document(document))
+        for line in wrap_document(document):
+            self._write(line)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self.problems += "problem" in line
+        self._out.write(dump_line(line) + "\n")
 
 
 class _BadError(Exception):
