@@ -8,6 +8,7 @@ ingests PLACE/neighbours, which everything is loaded for, then the same with the
 import json
 import sys
 import time
+import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from ingest.build import ingest
 from tests.benchmarks.peak import ask_child, peak_mebibytes
 from tests.ingest.exports import PATIENT, observation, write_ndjson
 
-__all__ = ["Cost", "cost_of", "write_gzip"]
+__all__ = ["Cost", "cost_of", "write_gzip", "write_swollen_zip"]
 
 _MEBIBYTE = 1 << 20
 
@@ -50,6 +51,22 @@ def write_gzip(path: Path, start: bytes, filling: bytes, mebibytes: int, end: by
         parts: Iterable[bytes] = (start, *[block] * mebibytes, end)
         out.writelines(map(packer.compress, parts))
         out.write(packer.flush())
+    return path
+
+
+def write_swollen_zip(path: Path, name: str, blocks: int) -> Path:
+    """Write a zip64 of two members: a record that is well, and `blocks` times 16 MiB of nothing."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    # After a full flush nothing refers to what came before, so that a block may stand again.
+    block = packer.compress(bytes(16 * _MEBIBYTE)) + packer.flush(zlib.Z_FULL_FLUSH)
+    content = block * blocks + packer.flush()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("well.ndjson", json.dumps(observation("z", {"valueInteger": 1})))
+        info = zipfile.ZipInfo(name)
+        with archive.open(info, "w", force_zip64=True) as member:
+            member.write(content)
+        # zipfile took it for what it is, and would have to deflate gigabytes to say otherwise.
+        info.compress_type, info.file_size = zipfile.ZIP_DEFLATED, blocks * 16 * _MEBIBYTE
     return path
 
 
