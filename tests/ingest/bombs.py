@@ -1,8 +1,10 @@
 """Measure what files add to an ingest: seconds of the processor, and memory at its peak.
 
-    python -m tests.ingest.bombs PLACE FILE …
+    python -m tests.ingest.bombs ingest PLACE FILE …
+    python -m tests.ingest.bombs land PLACE FILE …
 
-ingests PLACE/neighbours, which everything is loaded for, then the same with the files beside it.
+ingests PLACE/neighbours, which everything is loaded for, then the same with the files beside it; or
+lands the files alone.
 """
 
 import json
@@ -16,10 +18,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from ingest.build import ingest
+from ingest.landing import RawZone
 from tests.benchmarks.peak import ask_child, peak_mebibytes
 from tests.ingest.exports import PATIENT, observation, write_ndjson
 
-__all__ = ["Cost", "cost_of", "write_gzip", "write_swollen_zip"]
+__all__ = ["Cost", "cost_of", "landing_cost", "write_gzip", "write_swollen_zip"]
 
 _MEBIBYTE = 1 << 20
 
@@ -28,8 +31,7 @@ class Cost:
     """Hold what files took, and what was said of them."""
 
     def __init__(self, place: Path, files: Sequence[Path]) -> None:
-        words = [str(place), *map(str, files)]
-        self.seconds, self.mebibytes = ask_child("tests.ingest.bombs", words, 2)
+        self.seconds, self.mebibytes = _ask("ingest", place, *files)
         rows = pq.read_table(place / "second.raw" / "quarantine.parquet").to_pylist()
         self.quarantined = {row["name"]: row["reason"] for row in rows}
         report = json.loads((place / "second" / "ingest_report.json").read_text("utf-8"))
@@ -70,16 +72,34 @@ def write_swollen_zip(path: Path, name: str, blocks: int) -> Path:
     return path
 
 
-def main(place: Path, *files: Path) -> None:
-    """Print the seconds and the mebibytes."""
+def landing_cost(place: Path, *files: Path) -> tuple[float, float]:
+    """Land files, and give the seconds and the mebibytes that it took."""
+    seconds, mebibytes = _ask("land", place, *files)
+    return seconds, mebibytes
+
+
+def _ask(what: str, *paths: Path) -> list[float]:
+    return ask_child("tests.ingest.bombs", [what, *map(str, paths)], 2)
+
+
+def _ingest(place: Path, *files: Path) -> tuple[float, float]:
     taken = []
     for name, sources in (("first", []), ("second", list(files))):
         begun, before = time.process_time(), peak_mebibytes()
         ingest([place / "neighbours.ndjson", *sources], place / name, public=True)
         taken.append((time.process_time() - begun, peak_mebibytes() - before))
     (alone, _), (together, more) = taken
-    print(together - alone, more)
+    return together - alone, more
+
+
+def _land(place: Path, *files: Path) -> tuple[float, float]:
+    begun, before = time.process_time(), peak_mebibytes()
+    raw = RawZone(place / "landed.raw")
+    with raw.locked():
+        raw.register(list(files), timezone="UTC", mapping=None)
+    return time.process_time() - begun, peak_mebibytes() - before
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    do = {"ingest": _ingest, "land": _land}[sys.argv[1]]
+    print(*do(*map(Path, sys.argv[2:])))

@@ -8,11 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.documents import read_document
-from tests.ingest.exports import PATIENT
+from ingest.landing import RawZone
+from tests.ingest.bombs import landing_cost
+from tests.ingest.exports import PATIENT, observation
 from tests.ingest.test_accounting import SPOILERS
 
 WORDS = st.text(st.sampled_from('a"\\{}[],:\n\u00e9\u2028\U0001f600\ud83d'), max_size=6)
@@ -126,3 +129,34 @@ def test_a_torn_document_read_in_parts_lands_as_one_read_whole(
         packed = gzip.compress(content)
         path.write_bytes(packed[: int(share * len(packed))])
         assert landed(path, part) == landed(path)
+
+
+def write_bundle(path: Path, mebibytes: int, each: int) -> int:
+    """Write a Bundle of Observations, each of so many bytes; give how many."""
+    filling = "x, [{}] \\u00e9" * (each // 13)
+    count = (mebibytes << 20) // each
+    with path.open("w", encoding="utf-8") as out:
+        out.write('{"resourceType": "Bundle", "type": "collection", "entry": [')
+        for number in range(count):
+            entry = {"resource": observation(f"o{number}", {"valueInteger": number})}
+            text = json.dumps(entry).removesuffix("}}")
+            out.write(f'{"," * bool(number)}{text}, "note": [{{"text": "{filling}"}}]}}}}\n')
+        out.write("]}")
+    return count
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "each"),
+    [(40, 20_000), pytest.param(150, 20_000, marks=pytest.mark.slow)],
+)
+def test_a_bundle_of_any_size_is_landed_in_the_memory_of_a_few_entries(
+    tmp_path: Path, mebibytes: int, each: int
+) -> None:
+    large = tmp_path / "large.json"
+    count = write_bundle(large, mebibytes, each)
+    _, taken = landing_cost(tmp_path, large)
+    assert taken < 50
+    raw = RawZone(tmp_path / "landed.raw")
+    [file] = raw.files()
+    with raw.ndjson(file).open("rb") as lines:
+        assert (file.kind, sum(1 for _ in lines)) == ("bundle", count)
