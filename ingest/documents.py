@@ -1,7 +1,7 @@
 """Read a document: a single resource or a Bundle, in JSON or XML, and make lines of its records.
 
-Of small documents all is in memory at once. A large JSON Bundle is read entry by entry
-(long_json.py), and what comes out of it is the same.
+Of small documents all is in memory at once. A large Bundle is read entry by entry (long_json.py,
+long_xml.py), and what comes out of it is the same.
 """
 
 import io
@@ -11,10 +11,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from ingest.bundle_lines import Landed
 from ingest.chunks import read_bytes, read_chunks
 from ingest.errors import LimitError
-from ingest.fhir_xml import FHIR_CAPS, xml_to_json
+from ingest.fhir_xml import FHIR_CAPS, is_xml_bundle, xml_to_json
 from ingest.long_json import land_long_json
+from ingest.long_xml import land_long_xml
 from ingest.opening import open_bytes
 from ingest.safe_xml import XmlError
 from ingest.wrapping import dump_line, is_bundle, wrap_document
@@ -114,8 +116,14 @@ def read_document(path: Path, out: TextIO) -> str:
         if len(content) == _WHOLE_BYTES:
             if not _is_xml(content):
                 return _read_long(path, content, out)
+            if is_xml_bundle(content[:_SNIFFED]):
+                return _say(land_long_xml(path, out), out)
             more, damage = read_bytes(handle, FHIR_CAPS.content_bytes - len(content) + 1)
             content += more
+    if len(content) > FHIR_CAPS.content_bytes:
+        cap = FHIR_CAPS.content_bytes >> 20
+        problem = f"XML of over {cap} MiB that is no Bundle; convert it to JSON"
+        return _say(Landed(kind="resource", problem=problem), out)
     if is_ndjson(content):
         return "ndjson"
     kind, records = unpack(content)
@@ -131,13 +139,14 @@ def _read_long(path: Path, head: bytes, out: TextIO) -> str:
     if ended and rest.strip() and isinstance(_read_json(first), dict):
         return "ndjson"
     landed = land_long_json(path, out)
-    if landed.problem is None and landed.kind != "ndjson":
-        return landed.kind
-    out.seek(0)
-    out.truncate()
-    if landed.problem is None or _are_resources(_lines_after_first(path)):
+    if landed.problem is not None and _are_resources(_lines_after_first(path)):
         return "ndjson"
-    out.write(dump_line({"problem": landed.problem}) + "\n")
+    return _say(landed, out)
+
+
+def _say(landed: Landed, out: TextIO) -> str:
+    if landed.problem is not None:
+        out.write(dump_line({"problem": landed.problem}) + "\n")
     return landed.kind
 
 

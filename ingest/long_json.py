@@ -9,32 +9,21 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from ingest.bundle_lines import BundleLines, Landed
 from ingest.chunks import LONGEST_LINE, read_bytes
 from ingest.opening import open_bytes
-from ingest.wrapping import dump_line, is_bundle, wrap_document, wrap_entry
+from ingest.wrapping import is_bundle
 
-__all__ = ["Landed", "land_long_json"]
+__all__ = ["land_long_json"]
 
 _PART_BYTES = 1 << 20
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCAN = json.JSONDecoder().raw_decode
 _NEAR_END = 16  # characters: the longest that a number or a word can be told from its beginning
 _UNMET = object()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Landed:
-    """Say what a document was."""
-
-    kind: str
-    """`bundle`, `resource`, or `ndjson` where it is lines after all."""
-
-    problem: str | None = None
-    """Why it can't be used."""
 
 
 def land_long_json(path: Path, out: TextIO) -> Landed:
@@ -44,7 +33,7 @@ def land_long_json(path: Path, out: TextIO) -> Landed:
         path: The file.
         out: An empty file that can be written and cut.
     """
-    bundle = _Bundle(out)
+    bundle = BundleLines(out)
     landed, damage = _land(path, bundle)
     if landed is None:  # a type that is written after what looked like a Bundle's entries
         bundle.split = False
@@ -55,45 +44,7 @@ def land_long_json(path: Path, out: TextIO) -> Landed:
         landed, damage = _land(path, bundle)
     if landed is None:
         raise RuntimeError("a document that was read whole was not landed")
-    if damage is not None and (landed.problem is not None or bundle.problems):
-        return Landed(kind=landed.kind, problem=damage)
-    if damage is not None and landed.kind != "ndjson":
-        out.write(dump_line({"problem": damage}) + "\n")
-    return landed
-
-
-class _Bundle:
-    """Write the lines of a Bundle's entries."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self.entries = 0
-        self.newest_first = False
-        self.split = True
-        self.total: int | None = None
-        self.problems = 0
-
-    def restart(self) -> None:
-        """Forget what was written: of a name that comes twice the last is meant."""
-        self._out.seek(0)
-        self._out.truncate()
-        self.entries = self.problems = 0
-
-    def add(self, entry: Any) -> None:
-        for line in wrap_entry(entry):
-            if self.total is not None:
-                line = {**line, "order": self.total - self.entries}
-            self._write(line)
-        self.entries += 1
-
-    def add_document(self, document: Any) -> None:
-        self.restart()
-        for line in wrap_document(document):
-            self._write(line)
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self.problems += "problem" in line
-        self._out.write(dump_line(line) + "\n")
+    return bundle.end(landed, damage)
 
 
 class _BadError(Exception):
@@ -104,7 +55,7 @@ class _NotJsonError(_BadError):
     """The document is no JSON."""
 
 
-def _land(path: Path, bundle: _Bundle) -> tuple[Landed | None, str | None]:
+def _land(path: Path, bundle: BundleLines) -> tuple[Landed | None, str | None]:
     """Land the document, and say what damage it has; of None the entries must not be split."""
     bundle.restart()
     with open_bytes(path) as handle:
@@ -120,7 +71,7 @@ def _land(path: Path, bundle: _Bundle) -> tuple[Landed | None, str | None]:
         return kind and Landed(kind=kind), text.damage
 
 
-def _read(text: "_Text", bundle: _Bundle) -> str | None:
+def _read(text: "_Text", bundle: BundleLines) -> str | None:
     """Read the document; write its entries as they come, or at its end what else it is."""
     if text.after_space() != "{":
         raise _NotJsonError("not JSON, or not FHIR: it does not begin as an object")
