@@ -58,6 +58,10 @@ class ZipCaps:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive; got {name}={getattr(self, name)}")
 
+    def swells(self, inflated: int, deflated: int) -> bool:
+        """Say whether so many bytes are more than may come out of so few."""
+        return inflated > self.any_ratio_bytes and inflated > self.ratio * max(deflated, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
@@ -172,13 +176,9 @@ def _why_not(info: zipfile.ZipInfo, name: str, caps: ZipCaps) -> str | None:
         return "compressed by another method than deflate"
     if info.file_size > caps.member_bytes:
         return f"over a cap: more than {caps.member_bytes} bytes"
-    if _swells(info.file_size, info.compress_size, caps):
+    if caps.swells(info.file_size, info.compress_size):
         return f"over a cap: inflates more than {caps.ratio:g} times"
     return None
-
-
-def _swells(inflated: int, deflated: int, caps: ZipCaps) -> bool:
-    return inflated > caps.any_ratio_bytes and inflated > caps.ratio * max(deflated, 1)
 
 
 class _Counted(io.RawIOBase):
@@ -202,7 +202,7 @@ class _Counted(io.RawIOBase):
             raise LimitError("with the members before it, more than the whole zip may inflate to")
         if self._read > self._caps.member_bytes:
             raise LimitError(f"more than {self._caps.member_bytes} bytes")
-        if _swells(self._read, self._deflated, self._caps):
+        if self._caps.swells(self._read, self._deflated):
             raise LimitError(f"inflates more than {self._caps.ratio:g} times")
         buffer[: len(part)] = part
         return len(part)

@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ingest.mapping_file import Coded
-from ingest.records import TORN, open_bytes
+from ingest.opening import TORN, open_bytes
 
 __all__ = [
     "as_utc",

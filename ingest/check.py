@@ -1,4 +1,4 @@
-"""Say on one page what is in a directory, before a long ingest; nothing is written.
+"""Say on one page what is in a directory, before a long ingest; nothing is left behind.
 
 Every file is read once, in batches that DuckDB counts; memory does not grow with the input.
 Images are looked at by their headers, at most a few thousand, evenly spaced.
@@ -6,23 +6,26 @@ Images are looked at by their headers, at most a few thousand, evenly spaced.
 
 import csv
 import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from ingest.codes import is_known
+from ingest.documents import read_document
 from ingest.headers import ImageHeader, acquired_at
 from ingest.image_store import ImageStore
 from ingest.landing import LandedFile, discover, kind_of, require_timezone
+from ingest.opening import TORN, open_bytes
 from ingest.projection import SUPPORTED
-from ingest.records import BATCH, TORN, open_bytes, read_document, read_records
+from ingest.records import read_records
 
 __all__ = ["check"]
 
@@ -133,26 +136,17 @@ def check(path: Path, *, timezone: str = "UTC") -> str:
 def _count_fhir(
     con: duckdb.DuckDBPyConnection, file: Path, name: str, kind: str, found: _Found
 ) -> str:
-    batches: Iterable[pa.RecordBatch]
-    if kind == "resource":
-        kind, records = read_document(file)
-        batches = read_records(file, wrapped=False) if kind == "ndjson" else _wrapped(records)
-    else:
-        batches = read_records(file, wrapped=False)
-    for batch in batches:
-        if batch.num_rows:
-            _count_batch(con, pa.Table.from_batches([batch]), name, found)
+    with ExitStack() as stack:
+        lines = file
+        if kind == "resource":
+            landed = stack.enter_context(NamedTemporaryFile("w", encoding="utf-8"))
+            kind = read_document(file, landed)
+            landed.flush()
+            lines = file if kind == "ndjson" else Path(landed.name)
+        for batch in read_records(lines, wrapped=kind != "ndjson"):
+            if batch.num_rows:
+                _count_batch(con, pa.Table.from_batches([batch]), name, found)
     return kind
-
-
-def _wrapped(records: list[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
-    texts = [json.dumps(record) for record in records]
-    columns = [
-        pa.array(range(1, len(texts) + 1), pa.int64()),
-        pa.array(texts, pa.large_string()),
-        pa.array([True] * len(texts), pa.bool_()),
-    ]
-    yield pa.record_batch(columns, BATCH)
 
 
 def _count_batch(con: duckdb.DuckDBPyConnection, lines: pa.Table, name: str, found: _Found) -> None:

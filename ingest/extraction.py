@@ -179,7 +179,7 @@ def _extract_likely(
     if signs:  # a name may be written with escapes, too
         odd = "contains(text, '\\u') OR regexp_matches(text, $signs)"
         values["signs"] = f'"({"|".join(sorted(signs))})"'
-    return _run(con, lines, f"{_HEAD_COLUMNS}, {', '.join(columns)}, {odd} AS {_ODD}", values)
+    return _run(con, lines, ", ".join([_HEAD_COLUMNS, *columns, f"{odd} AS {_ODD}"]), values)
 
 
 _HEAD_COLUMNS = "place, strlen(text)::UINTEGER AS bytes, h IS NULL AS broken"

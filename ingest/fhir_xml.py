@@ -13,7 +13,7 @@ comes once is in a list; then the projections read either.
 
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,9 +23,9 @@ from importlib import import_module
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
-from ingest.safe_xml import XmlCaps, XmlError, parse_xml
+from ingest.safe_xml import XmlCaps, XmlError, parse_children, parse_xml
 
-__all__ = ["FHIR_CAPS", "Release", "xml_to_json"]
+__all__ = ["FHIR_CAPS", "Release", "is_xml_bundle", "read_xml_bundle", "xml_to_json"]
 
 Release = Literal["R4B", "R5"]
 
@@ -79,7 +79,54 @@ def xml_to_json(
     Traceback (most recent call last):
     ingest.safe_xml.XmlError: not FHIR: another namespace
     """
-    root = parse_xml(content, caps)
+    return _to_json(parse_xml(content, caps), release, decimal)
+
+
+def is_xml_bundle(beginning: bytes) -> bool:
+    """Say whether a document that begins so is a Bundle."""
+    try:
+        root = next(parse_children([beginning], FHIR_CAPS), None)
+    except XmlError:
+        return False
+    return root is not None and root.tag == f"{_FHIR}Bundle"
+
+
+def read_xml_bundle(
+    parts: Iterable[bytes],
+    *,
+    caps: XmlCaps = FHIR_CAPS,
+    decimal: Callable[[str], Any] = Decimal,
+) -> Iterator[tuple[str, Any]]:
+    """Read a Bundle that need not fit in memory: give its elements by name, each entry by itself.
+
+    The caps hold for each entry, and each is read by the release that it shows by itself.
+
+    Args:
+        parts: The document's bytes, in order.
+        caps: On bytes, elements and depth.
+        decimal: Makes a number of a decimal's digits.
+
+    Raises:
+        XmlError: it is no XML, no Bundle, or has a document type declaration.
+        LimitError: an entry is over a cap.
+    """
+    children = parse_children(parts, caps)
+    root = next(children, None)
+    if root is None or root.tag != f"{_FHIR}Bundle":
+        raise XmlError("not FHIR: no Bundle")
+    for child in children:
+        bundle = Element(root.tag, root.attrib)
+        bundle.append(child)
+        for name, value in _to_json(bundle, None, decimal).items():
+            if name == "entry":
+                yield from ((name, entry) for entry in value)
+            else:
+                yield name, value
+
+
+def _to_json(
+    root: Element, release: Release | None, decimal: Callable[[str], Any]
+) -> dict[str, Any]:
     if not root.tag.startswith(_FHIR):
         raise XmlError("not FHIR: another namespace")
     if release is not None:

@@ -24,15 +24,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tqdm import tqdm
 
 from ingest.archives import is_zip, unpack_zip
+from ingest.documents import read_document
 from ingest.errors import InputError, LimitError, MappingError, StoreError, UsageError
+from ingest.opening import TORN, open_bytes
 from ingest.parallel import cores
-from ingest.records import TORN, open_bytes, read_document
+from ingest.wrapping import dump_line
 
 __all__ = ["LandedFile", "RawZone", "discover", "kind_of", "require_timezone"]
 
@@ -179,9 +181,7 @@ class RawZone:
 
     def ndjson(self, file: LandedFile) -> Path:
         """Say where a FHIR file's records are: where it lies, or as it was landed."""
-        return (
-            file.path if file.kind == "ndjson" else self.path / "landed" / f"{file.sha256}.ndjson"
-        )
+        return file.path if file.kind == "ndjson" else self._landed(file.sha256)
 
     def register(
         self,
@@ -314,22 +314,27 @@ class RawZone:
                 for number, (_, _, reason) in enumerate(self._members(path, digest), 1)
                 if reason is not None
             ]
-            self._write_lines(digest, lines)
+            with self._landing(digest) as out:
+                out.writelines(dump_line(line) + "\n" for line in lines)
             return kind
         if kind != "resource":
             return kind
-        kind, lines = read_document(path)
+        with self._landing(digest) as out:
+            kind = read_document(path, out)
         if kind == "ndjson":
-            return kind
-        self._write_lines(digest, lines)
+            self._landed(digest).unlink()
         return kind
 
-    def _write_lines(self, digest: str, lines: list[dict[str, Any]]) -> None:
-        target = self.path / "landed" / f"{digest}.ndjson"
+    def _landed(self, digest: str) -> Path:
+        return self.path / "landed" / f"{digest}.ndjson"
+
+    @contextmanager
+    def _landing(self, digest: str) -> Iterator[TextIO]:
+        target = self._landed(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
         with partial.open("w", encoding="utf-8") as out:
-            out.writelines(json.dumps(line) + "\n" for line in lines)
+            yield out
         partial.replace(target)
 
     def _check_unchanged(self) -> None:

@@ -6,6 +6,7 @@ FHIR forbids them (https://hl7.org/fhir/R4/xml.html), and a CDA is described by 
 """
 
 import codecs
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -13,7 +14,7 @@ from xml.parsers import expat
 
 from ingest.errors import LimitError
 
-__all__ = ["XmlCaps", "XmlError", "parse_xml"]
+__all__ = ["XmlCaps", "XmlError", "parse_children", "parse_xml"]
 
 _PART_BYTES = 1 << 16
 # What expat takes by itself: other encodings cost it a table, and hide a tag from our sniffing.
@@ -62,23 +63,52 @@ def parse_xml(content: bytes, caps: XmlCaps | None = None) -> Element:
     if len(content) > caps.content_bytes:
         raise LimitError(f"XML of {len(content)} bytes is over the cap of {caps.content_bytes}")
     reading = _Reading(caps)
+    # In parts, so that a cap that is reached ends the reading there.
+    parts = (content[at : at + _PART_BYTES] for at in range(0, len(content), _PART_BYTES))
+    for _ in _parse(reading, parts):
+        pass
+    return reading.builder.close()
+
+
+def parse_children(parts: Iterable[bytes], caps: XmlCaps | None = None) -> Iterator[Element]:
+    """Read a document that need not fit in memory: give its root, bare, then each child by itself.
+
+    The caps hold for each child. The last of the children is given before the end of the document
+    is read: what is wrong there is raised after it.
+
+    Args:
+        parts: The document's bytes, in order.
+        caps: On bytes, elements and depth.
+
+    Raises:
+        XmlError: it is no XML, or has a document type declaration.
+        LimitError: a child is over one of the caps.
+    """
+    reading = _Children(caps or XmlCaps())
+    for _ in _parse(reading, parts):
+        yield from reading.take()
+
+
+def _parse(reading: "_Reading", parts: Iterable[bytes]) -> Iterator[None]:
+    """Parse part by part; gives the turn after each."""
     parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
     parser.StartElementHandler = reading.start
     parser.EndElementHandler = reading.end
-    parser.CharacterDataHandler = reading.builder.data
+    parser.CharacterDataHandler = reading.text
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.XmlDeclHandler = _check_encoding
     try:
-        # In parts, so that a cap that is reached ends the reading there.
-        for start in range(0, len(content), _PART_BYTES):
-            parser.Parse(content[start : start + _PART_BYTES], False)
+        for part in parts:
+            parser.Parse(part, False)
+            reading.check_bytes(len(part))
+            yield
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise XmlError(f"not XML: line {error.lineno} column {error.offset}") from None
     except (LookupError, UnicodeError):
         raise XmlError("not XML: an encoding that is not known") from None
-    return reading.builder.close()
+    yield
 
 
 class _Reading:
@@ -102,6 +132,53 @@ class _Reading:
     def end(self, name: str) -> None:
         self._depth -= 1
         self.builder.end(_bracket(name))
+
+    def text(self, text: str) -> None:
+        self.builder.data(text)
+
+    def check_bytes(self, more: int) -> None:
+        """Hold what was read against the cap, where that was not known before."""
+
+
+class _Children(_Reading):
+    """Build a tree of each child of the root, and count for each anew."""
+
+    def __init__(self, caps: XmlCaps) -> None:
+        super().__init__(caps)
+        self._found: list[Element] = []
+        self._bytes = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._depth == 1:
+            self.builder = TreeBuilder()
+        super().start(name, attributes)
+        if self._depth == 1:
+            self._found.append(Element(_bracket(name), self.builder.end(_bracket(name)).attrib))
+
+    def end(self, name: str) -> None:
+        if self._depth == 1:
+            self._depth = 0
+            return
+        super().end(name)
+        if self._depth == 1:
+            self._found.append(self.builder.close())
+            self._bytes = self._elements = 0
+
+    def text(self, text: str) -> None:
+        if self._depth > 1:
+            super().text(text)
+
+    def check_bytes(self, more: int) -> None:
+        self._bytes += more
+        if self._bytes > self._caps.content_bytes + _PART_BYTES:
+            raise LimitError(
+                f"XML of an element of over the cap of {self._caps.content_bytes} bytes"
+            )
+
+    def take(self) -> list[Element]:
+        """Give what was found since the last time."""
+        found, self._found = self._found, []
+        return found
 
 
 def _bracket(name: str) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.records import open_bytes
+from ingest.opening import open_bytes
 from tests.benchmarks.additions import write_a_day, write_new_patients
 from tests.benchmarks.table import Row, print_table
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ingest.records import open_bytes
+from ingest.opening import open_bytes
 from tests.benchmarks.ingest import MB, ROOT, UUID, _child
 
 PACKAGES = ("polars", "pyarrow", "fhirpathpy", "fhir-pyrate", "pyspark", "pandas")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.accounting import why_invalid
-from ingest.records import is_ndjson
+from ingest.documents import is_ndjson
 from tests.ingest.exports import PATIENT, ingested, observation, write_ndjson
 
 RECORDS = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ingest.records import open_bytes
+from ingest.opening import open_bytes
 from ingest.store import RecordStore
 from tests.ingest.exports import ingested
 from tests.ingest.test_accounting import added_up
