@@ -289,6 +289,8 @@ def test_an_addition_counts_units_as_a_full_build_does(tmp_path: Path) -> None:
     whole = ingested(
         tmp_path / "whole", *(tmp_path / f"{n}.ndjson" for n in range(len(deliveries)))
     )
+    index = json.loads((tmp_path / "store.raw" / "index" / "index.json").read_text("utf-8"))
+    assert [build["whole"] for build in index["builds"]] == [True, False, False]
     assert added["units"] == whole["units"]
     assert added["units"]["several_units"] == {"LOINC//saturation": {"%": 2, "1": 1}}
     assert added["units"]["without_unit"] == {
