@@ -282,13 +282,12 @@ def test_an_addition_counts_units_as_a_full_build_does(tmp_path: Path) -> None:
         observation("sugar", BARE) | {"id": "sugar-0", "meta": {"versionId": "2"}},
         observation("saturation", value(96, "%")) | {"id": "saturation-2"},
     ]
-    deliveries = [first, more, changed]
-    for n, lines in enumerate(deliveries):
-        source = write_ndjson(tmp_path / f"{n}.ndjson", *lines)
-        added = ingested(tmp_path, source)
-    whole = ingested(
-        tmp_path / "whole", *(tmp_path / f"{n}.ndjson" for n in range(len(deliveries)))
-    )
+    sources = [
+        write_ndjson(tmp_path / f"{n}.ndjson", *lines)
+        for n, lines in enumerate((first, more, changed))
+    ]
+    added = [ingested(tmp_path, source) for source in sources][-1]
+    whole = ingested(tmp_path / "whole", *sources)
     index = json.loads((tmp_path / "store.raw" / "index" / "index.json").read_text("utf-8"))
     assert [build["whole"] for build in index["builds"]] == [True, False, False]
     assert added["units"] == whole["units"]
