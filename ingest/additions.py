@@ -53,8 +53,7 @@ from ingest.ripples import PROVIDERS
 from ingest.shards import Rewritten, place_subjects, rewrite_shards
 from ingest.splits import assign_splits
 from ingest.surroundings import Surroundings, Unsuited, Zone
-from ingest.units import change_unit
-from ingest.writer import keep_crosswalk, write_metadata
+from ingest.writer import CALLED, keep_crosswalk, write_metadata
 
 __all__ = ["Added", "add_records"]
 
@@ -117,7 +116,7 @@ UNION SELECT subject_key FROM old.film_event SEMI JOIN renewed_film USING (file)
 UNION SELECT subject_key FROM projected
 """
 
-_NAMES = """
+_NAMES = f"""
 CREATE TABLE name AS
 WITH less AS (
     SELECT name, count(*) AS n FROM (
@@ -126,13 +125,13 @@ WITH less AS (
     ) GROUP BY name
 )
 SELECT name, any_value(code) AS code, any_value(display) AS display,
-       any_value(parents) AS parents, any_value(unit) AS unit, sum(n)::BIGINT AS n
+       any_value(parents) AS parents, any_value(unit) AS unit, any_value(measured) AS measured,
+       sum(n)::BIGINT AS n
 FROM (
-    SELECT name, code, display, parents, unit, n FROM old.name
+    SELECT name, code, display, parents, unit, measured, n FROM old.name
     UNION ALL BY NAME SELECT name, -n AS n FROM less
     UNION ALL BY NAME
-    SELECT hash(code, display, parents, unit) AS name, code, display, parents, unit, count(*) AS n
-    FROM projected GROUP BY code, display, parents, unit
+    {CALLED}
 ) GROUP BY name HAVING sum(n) <> 0
 """
 
@@ -263,15 +262,8 @@ def _report(world: Surroundings, written: Rewritten, subjects: int) -> dict[str,
     undated = {kind: n for kind, n in sorted(undated.items()) if n}
     tally = con.execute("FROM tally ORDER BY file, status, detail").fetchall()
     report = make_report(world.zone.files, counts, tally, (subjects, *events), undated)
-    kept: dict[str, dict[str, int]] = {}
-    if not world.conventions.keep_units:
-        for code, unit, n in con.execute(
-            "SELECT code, unit, sum(n)::BIGINT FROM name WHERE unit IS NOT NULL"
-            " GROUP BY ALL ORDER BY ALL"
-        ).fetchall():
-            if change_unit(code, unit, world.conventions.code_map.units) is None:
-                kept.setdefault(code, {})[unit] = n
-    report["units"] = {"converted": not world.conventions.keep_units, "kept_as_received": kept}
+    counted = {"table": "name", "measured": "measured", "n": "sum(n)"}
+    report["units"] = world.conventions.account_units(con, **counted)
     return report
 
 

@@ -241,9 +241,10 @@ def _name(content: Any, naming: Naming) -> Concept | None:
     named.sort(key=_preference)
     first = named[0]
     others = (name for c in named for name in (str(c.code), *c.parents))
+    others_say = next((c.display for c in named if c.display), None)
     return Concept(
         code=first.code,
-        display=first.display or (words.strip() if _is_words(words) else None),
+        display=first.display or (words.strip() if _is_words(words) else others_say),
         parents=tuple(dict.fromkeys(name for name in others if name != first.code)),
     )
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from ingest.code_map import CodeMap, Rule, make_code_map, read_code_map, require_prefix
 from ingest.codes import PLAIN, Naming, name_concept
 from ingest.errors import MappingError, StoreError
-from ingest.units import CHANGE, CHANGE_TYPE, count_unconverted, make_changes
+from ingest.units import CHANGE, CHANGE_TYPE, UNIT_ROWS, count_units, make_changes
 
 __all__ = ["CONVENTIONS", "Conventions", "read_conventions", "write_conventions"]
 
@@ -115,10 +115,24 @@ class Conventions:
         """Convert the values of `candidate` or `projected` to their codes' units."""
         con.execute(_UNITS.replace("candidate", table))
 
-    def account_units(self, con: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        """Say for the report whether units were converted, and what was not, by code and unit."""
-        kept = {} if self.keep_units else count_unconverted(con, self.code_map.units)
-        return {"converted": not self.keep_units, "kept_as_received": kept}
+    def account_units(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        *,
+        table: str = "projected",
+        measured: str = "numeric_value IS NOT NULL",
+        n: str = "count(*)",
+    ) -> dict[str, Any]:
+        """Say for the report what units the events have (`count_units`).
+
+        Args:
+            con: a connection.
+            table: where the events are, or counts of them.
+            measured: SQL for whether a number is there.
+            n: SQL for how many events a group of rows stands for.
+        """
+        rows = con.execute(UNIT_ROWS.format(table=table, measured=measured, n=n)).fetchall()
+        return count_units(rows, self.code_map.units, converted=not self.keep_units)
 
     def _change(self, codes: pa.ChunkedArray, units: pa.ChunkedArray) -> pa.Array:
         if self.keep_units:

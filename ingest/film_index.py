@@ -23,6 +23,7 @@ import duckdb
 from ingest.imaging import project_images
 from ingest.landing import LandedFile
 from ingest.schema import PROJECTED_COLUMNS
+from ingest.writer import NAME
 
 __all__ = ["FILMS", "begin_films", "drop_unused_images", "is_film", "rejoin_films"]
 
@@ -38,8 +39,8 @@ FILMS = {
             FROM projected SEMI JOIN film_told USING (file) GROUP BY file
         ) e USING (file)
     """,
-    "film_event": """
-        SELECT file, subject_key, hash(code, display, parents, unit) AS name, image
+    "film_event": f"""
+        SELECT file, subject_key, {NAME} AS name, image
         FROM projected SEMI JOIN film_told USING (file)
     """,
     "imaging_study": "FROM imaging_study WHERE subject_key IS NOT NULL",

@@ -26,6 +26,7 @@ from ingest.record_index import (
     write_tables,
 )
 from ingest.references import run_script
+from ingest.writer import NAME
 
 __all__ = [
     "SEGMENT",
@@ -40,10 +41,7 @@ PLACED = f"o.number * {FILE_STEP}::BIGINT + t.position AS place"
 """Of a table `t` joined with `landed` as `o`."""
 
 STATE = f"SELECT {PLACED}, status, detail, subject_key FROM outcome t JOIN landed o USING (file)"
-EVENT = (
-    f"SELECT {PLACED}, hash(code, display, parents, unit) AS name"
-    " FROM projected t JOIN landed o USING (file)"
-)
+EVENT = f"SELECT {PLACED}, {NAME} AS name FROM projected t JOIN landed o USING (file)"
 UNDATED = f"SELECT {PLACED}, t.type FROM undated t JOIN landed o USING (file)"
 SEGMENT = {
     "trace": "FROM trace",

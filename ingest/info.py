@@ -2,12 +2,14 @@
 
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ingest.store_facts import StoreFacts
 
 __all__ = ["describe_store", "write_store_page"]
+
+_MOST_LINES = 10
 
 
 def describe_store(facts: StoreFacts) -> str:
@@ -58,6 +60,15 @@ def describe_store(facts: StoreFacts) -> str:
         ]
         heads = ["measured most", "n", "subjects", "missing of", "units"]
         lines += ["", *_table(measured, heads)]
+    if facts.several_units:
+        lines += ["", "codes whose numbers have several units:"]
+        lines += _most(
+            (sum(units.values()), f"{code}  {', '.join(f'{u} {n:,}' for u, n in units.items())}")
+            for code, units in facts.several_units.items()
+        )
+    if facts.without_unit:
+        lines += ["", "numbers without a unit, of codes that have one elsewhere:"]
+        lines += _most((n, f"{code}  {n:,}") for code, n in facts.without_unit.items())
     if facts.undated:
         left = ", ".join(f"{kind} {n:,}" for kind, n in facts.undated.items())
         lines += ["", f"without any date, and so left out: {left}"]
@@ -77,6 +88,13 @@ def write_store_page(facts: StoreFacts, page: Path) -> None:
         f"<h1>What the record store holds</h1>{plots}<pre>{words}</pre></html>\n",
         "utf-8",
     )
+
+
+def _most(told: Iterable[tuple[int, str]]) -> list[str]:
+    """Give the lines with the largest numbers, and how many more there are."""
+    lines = [line for _, line in sorted(told, key=lambda row: (-row[0], row[1]))]
+    more = len(lines) - _MOST_LINES
+    return lines[:_MOST_LINES] + ([f"and {more:,} more codes"] if more > 0 else [])
 
 
 def _table(rows: Sequence[Sequence[object]], heads: list[str]) -> list[str]:

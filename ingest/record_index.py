@@ -17,7 +17,8 @@ position of the record in it:
 
 Whole tables, written anew by each build, small beside the rest:
 
-    name       name, code, display, parents, unit, n: how many events are called so
+    name       name, code, display, parents, unit, measured, n: how many events are called so;
+               `measured` where they have a number
     merged     key, subject_key, place: patients that another replaced, and which record says so
     subject    subject_key, subject_id, shard
     tally      file, status, detail, n: the accounting
@@ -63,7 +64,7 @@ WHOLE_TABLES = (
 BESIDE = ("crosswalk.parquet", "quarantine.parquet")
 """Files of the raw zone that a build writes, and the next one starts from."""
 
-_FORMAT = 2
+_FORMAT = 3
 _NAME = "index.json"
 
 

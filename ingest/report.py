@@ -50,6 +50,12 @@ def describe_report(report: dict[str, Any]) -> str:
             "values kept in the unit that they came in, since it is no UCUM or can't be converted:"
             f" {kept:,} (ingest_report.json lists them)"
         )
+    several, bare = report["units"]["several_units"], report["units"]["without_unit"]
+    if several or bare:
+        lines.append(
+            f"codes whose numbers have several units: {len(several):,}; numbers without a unit, of"
+            f" codes that have one elsewhere: {sum(bare.values()):,} (`store info` shows them)"
+        )
     if report.get("not_fetched"):
         words = ", ".join(f"{reason} {n:,}" for reason, n in sorted(report["not_fetched"].items()))
         lines.append(f"asked for and not given by a server: {words}")

@@ -87,6 +87,12 @@ class StoreFacts:
     undated: dict[str, int]
     """Records left out, since they have no date, by type."""
 
+    several_units: dict[str, dict[str, int]]
+    """Numbers by code and unit, of codes with more than one."""
+
+    without_unit: dict[str, int]
+    """Numbers without a unit by code, of codes that have one elsewhere."""
+
     deidentified: dict[str, Any] | None
     """As `ingest_report.json` has it: among others `dates`, shifted or kept, and
     `burned_in_annotation`, how many pictures say what of writing in them. Null where it is not."""
@@ -115,6 +121,8 @@ def read_facts(store: RecordStore) -> StoreFacts:
         years=_rows(store.query(_YEARS)),
         events_of_a_subject={"edges": edges.tolist(), "subjects": subjects.tolist()},
         undated=dict(sorted(report["undated"].items())),
+        several_units=report["units"].get("several_units", {}),  # a store of before has none
+        without_unit=report["units"].get("without_unit", {}),
         deidentified=report.get("deidentified"),
     )
 

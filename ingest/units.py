@@ -14,18 +14,19 @@ formula, and only there is it done (glucose, creatinine, …). Equivalents need 
 A catalytic unit and an international unit are taken for the same where the table or the user says
 which of them a code has (an ALT in IU/L, a TSH in mU/L).
 
-What can't be converted is kept as it was, and counted. Percent and scores have no other unit.
+What can't be converted is kept as it was. Percent and scores have no other unit. So a code can come
+to have several units (5.5 mmol/L and 99 mg/dL of what has no molar mass here; 0.97 and 97 %), or
+numbers without any: the report counts these, code by code.
 """
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from ingest.ucum import Measure, measure, spell
@@ -34,9 +35,10 @@ __all__ = [
     "CHANGE",
     "CHANGE_TYPE",
     "PREFERRED_UNITS",
+    "UNIT_ROWS",
     "Change",
     "change_unit",
-    "count_unconverted",
+    "count_units",
     "make_changes",
     "molar_mass",
 ]
@@ -218,16 +220,48 @@ def make_changes(codes: pa.Array, units: pa.Array, own: Mapping[str, str]) -> pa
     return pa.array(rows, CHANGE)
 
 
-def count_unconverted(
-    con: duckdb.DuckDBPyConnection, own: Mapping[str, str]
-) -> dict[str, dict[str, int]]:
-    """Count, by code and unit, the events of `projected` whose unit was kept as it was."""
-    rows: list[tuple[Any, ...]] = con.execute(
-        "SELECT code, unit, count(*) FROM projected WHERE unit IS NOT NULL"
-        " GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
+UNIT_ROWS = """
+SELECT code, unit, {measured} AS measured, {n}::BIGINT AS n FROM {table}
+WHERE unit IS NOT NULL OR {measured} GROUP BY ALL ORDER BY ALL
+"""
+"""What `count_units` reads, of a table with a row an event or one that has counted them."""
+
+
+def count_units(
+    rows: Iterable[tuple[str, str | None, bool, int]], own: Mapping[str, str], *, converted: bool
+) -> dict[str, Any]:
+    """Say for the report what units the events have.
+
+    >>> found = count_units([("LOINC//1", "%", True, 5), ("LOINC//1", None, True, 2)], {},
+    ...                     converted=True)
+    >>> found["without_unit"]
+    {'LOINC//1': 2}
+
+    Args:
+        rows: code, unit, whether a number is there, and how many events are so, in a fixed order.
+        own: units that the user set, by code.
+        converted: whether units were converted at all.
+
+    Returns:
+        `converted`; `kept_as_received`, events by code and unit that are no UCUM or can't be
+        converted; `several_units`, numbers by code and unit of the codes with more than one; and
+        `without_unit`, numbers by code of the codes that have a unit elsewhere.
+    """
     kept: dict[str, dict[str, int]] = {}
-    for code, unit, n in rows:
-        if change_unit(code, unit, own) is None:
-            kept.setdefault(code, {})[unit] = n
-    return kept
+    units: dict[str, dict[str, int]] = {}
+    bare: dict[str, int] = {}
+    for code, unit, measured, n in rows:
+        if unit is None:
+            bare[code] = n
+            continue
+        if converted and change_unit(code, unit, own) is None:
+            by_unit = kept.setdefault(code, {})
+            by_unit[unit] = by_unit.get(unit, 0) + n
+        if measured:
+            units.setdefault(code, {})[unit] = n
+    return {
+        "converted": converted,
+        "kept_as_received": kept,
+        "several_units": {code: by_unit for code, by_unit in units.items() if len(by_unit) > 1},
+        "without_unit": {code: n for code, n in bare.items() if code in units},
+    }

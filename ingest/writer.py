@@ -22,7 +22,9 @@ from ingest.schema import DATASET_COLUMNS, EVENT_SCHEMA
 from ingest.splits import assign_splits
 
 __all__ = [
+    "CALLED",
     "EVENTS_A_SHARD",
+    "NAME",
     "keep_crosswalk",
     "write_crosswalk",
     "write_metadata",
@@ -43,10 +45,13 @@ ORDER BY i.subject_id, p.time NULLS FIRST, p.code, p.occurred NULLS FIRST, p.fil
          p.numeric_value NULLS FIRST, p.text_value NULLS FIRST, p.image NULLS FIRST
 """
 
-_NAMES = """
-CREATE TABLE name AS
-SELECT hash(code, display, parents, unit) AS name, code, display, parents, unit, count(*) AS n
-FROM projected GROUP BY code, display, parents, unit
+NAME = "hash(code, display, parents, unit, numeric_value IS NOT NULL)"
+"""Of an event: what it is called, in which unit, and whether it has a number."""
+
+CALLED = f"""
+SELECT {NAME} AS name, code, display, parents, unit, numeric_value IS NOT NULL AS measured,
+       count(*) AS n
+FROM projected GROUP BY ALL
 """
 
 _CODES = """
@@ -109,7 +114,7 @@ def write_store(
     for shard in tqdm(range(shards), "writing", unit="shard", disable=not progress):
         table = con.sql(_SHARD, params={"shards": shards, "shard": shard}).to_arrow_table()
         write_shard(table, store / "data" / f"{shard}.parquet")
-    con.execute(_NAMES)
+    con.execute(f"CREATE TABLE name AS {CALLED}")
     ids = con.execute("SELECT subject_id FROM subject_id ORDER BY subject_id").fetchnumpy()
     write_metadata(con, store / "metadata", assign_splits(ids["subject_id"]), created)
     return shards

@@ -1,10 +1,11 @@
 -- Composition → NOTE//… with the narrative of its sections, in their order, each under its title; or
 -- NOTE_UNREAD//text/html with the reason. What its entries refer to comes with those resources.
 --
--- `time`: `date`, when the author last changed what stands there; amended, not before
--- `meta.lastUpdated`; without it the encounter's end. An attester vouches for the text and does not
+-- `time`: `date`, when the author last changed what stands there; amended, corrected or
+-- appended, not before `meta.lastUpdated`; without it the encounter's end. An attester vouches for the text and does not
 -- change it, so `attester.time` moves nothing. `occurred`: the start of the first `event.period`.
--- A preliminary one was what was known in its day, and stays; entered in error is skipped.
+-- A preliminary one was what was known in its day, and stays; registered (R5: nothing is written yet),
+-- cancelled and entered in error are skipped.
 --
 -- texts: text.div
 -- nested: section
@@ -33,9 +34,9 @@ told AS (
 )
 SELECT
     place, subject_key,
-    coalesce(greatest("date.last", CASE WHEN status = 'amended' THEN updated END), encounter_end) AS time,
+    coalesce(greatest("date.last", CASE WHEN is_changed(status) THEN updated END), encounter_end) AS time,
     coalesce(
-        greatest("date.first", CASE WHEN status = 'amended' THEN "meta.lastUpdated.first" END),
+        greatest("date.first", CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END),
         encounter_end_from
     ) AS time_from,
     "event[0].period.began" AS occurred,
@@ -45,6 +46,6 @@ SELECT
     coalesce(said.text, said.reason) AS text_value,
     coalesce(named.display, grouped.display) AS display,
     list_concat([named.code], named.parents) AS parents,
-    CASE WHEN status = 'entered-in-error' THEN status
+    CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status
          WHEN markup IS NULL OR said.reason = 'empty' THEN 'no text' END AS skip
 FROM told

@@ -1,10 +1,11 @@
 -- DiagnosticReport → REPORT//… , REPORT//…//CONCLUSION for each conclusion code, and a NOTE.
 --
 -- `time`: the later of the end of `effective[x]` and `issued` (a film is read after it is taken); an
--- amended, corrected or appended report counts from its amendment on (`meta.lastUpdated`, too).
+-- amended, corrected, appended or modified (R5) report counts from its amendment on (`meta.lastUpdated`, too).
 -- `occurred`: the start of `effective[x]`. Registered, cancelled and entered in error are skipped.
 -- The note is the first form of `presentedForm` that we can read (they all say the same), else
--- `conclusion`; a form that we cannot read is NOTE_UNREAD//MIME with the reason.
+-- `conclusion`. Where we can read no form, the first is NOTE_UNREAD//MIME with the reason, beside a
+-- conclusion, too: more may stand in it.
 --
 -- texts: conclusion
 -- nested: conclusionCode presentedForm
@@ -20,7 +21,7 @@ WITH timed AS (
             greatest(
                 coalesce("effectiveDateTime.last", "effectivePeriod.ended"),
                 "issued.last",
-                CASE WHEN status IN ('amended', 'corrected', 'appended') THEN updated END
+                CASE WHEN is_changed(status) THEN updated END
             ),
             encounter_end
         ) AS time,
@@ -28,7 +29,7 @@ WITH timed AS (
             greatest(
                 coalesce("effectiveDateTime.first", "effectivePeriod.ended_from"),
                 "issued.first",
-                CASE WHEN status IN ('amended', 'corrected', 'appended') THEN "meta.lastUpdated.first" END
+                CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END
             ),
             encounter_end_from
         ) AS time_from,
@@ -50,8 +51,12 @@ FROM (SELECT *, concept(unnest(from_json("conclusionCode", '["JSON"]'))) AS a FR
 UNION ALL
 SELECT
     t.place, t.subject_key, t.time, t.time_from, t.occurred, t.occurred_from,
-    CASE WHEN coalesce(n.text, concluded) IS NOT NULL THEN 'NOTE//' || c.code
-         ELSE 'NOTE_UNREAD//' || n.mime END,
-    coalesce(n.text, concluded, n.reason), c.display, list_prepend(c.code, c.parents), t.skip
+    'NOTE//' || c.code, coalesce(n.text, concluded), c.display, list_prepend(c.code, c.parents), t.skip
 FROM timed t LEFT JOIN note n ON n.place = t.place
-WHERE n.mime IS NOT NULL OR concluded IS NOT NULL
+WHERE coalesce(n.text, concluded) IS NOT NULL
+UNION ALL
+SELECT
+    t.place, t.subject_key, t.time, t.time_from, t.occurred, t.occurred_from,
+    'NOTE_UNREAD//' || n.mime, n.reason, c.display, list_prepend(c.code, c.parents), t.skip
+FROM timed t JOIN note n ON n.place = t.place
+WHERE n.text IS NULL

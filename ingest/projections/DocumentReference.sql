@@ -1,11 +1,12 @@
 -- DocumentReference → NOTE//… with the text, or NOTE_UNREAD//MIME with the reason where we
 -- cannot read any form.
 --
--- `time`: the document's own `date` (with a document status of amended, not before
--- `meta.lastUpdated`); without it the attachment's `creation`, the end of `context.period` (R5: `period`), or
+-- `time`: the document's own `date` (with a document status of amended, corrected or appended,
+-- not before `meta.lastUpdated`); without it the attachment's `creation`, the end of `context.period` (R5: `period`), or
 -- the encounter's end. `occurred`: the period's start. A superseded document was what was
--- known in its day, and stays; entered in error is skipped. Several `content` are one document in
--- several formats, so the first that we can read is taken.
+-- known in its day, and stays; entered in error is skipped, and so is a document status of registered
+-- (R5: nothing is written yet) or cancelled. Several `content` are one document in several formats, so
+-- the first that we can read is taken.
 --
 -- texts: docStatus
 -- nested: content
@@ -18,13 +19,13 @@ WITH coded AS (
 SELECT
     t.place, t.subject_key,
     coalesce(
-        greatest("date.last", CASE WHEN "docStatus" = 'amended' THEN updated END),
+        greatest("date.last", CASE WHEN is_changed("docStatus") THEN updated END),
         "content[0].attachment.creation.last",
         "context.period.ended", "period.ended",
         encounter_end
     ) AS time,
     coalesce(
-        greatest("date.first", CASE WHEN "docStatus" = 'amended' THEN "meta.lastUpdated.first" END),
+        greatest("date.first", CASE WHEN is_changed("docStatus") THEN "meta.lastUpdated.first" END),
         "content[0].attachment.creation.first",
         "context.period.ended_from", "period.ended_from",
         encounter_end_from
@@ -37,5 +38,6 @@ SELECT
     coalesce(named.display, grouped.display) AS display,
     list_concat([named.code], named.parents) AS parents,
     CASE WHEN status = 'entered-in-error' OR "docStatus" = 'entered-in-error' THEN 'entered-in-error'
+         WHEN "docStatus" IN ('registered', 'cancelled') THEN 'document ' || "docStatus"
          WHEN n.mime IS NULL THEN 'no attachment' END AS skip
 FROM coded t LEFT JOIN note n ON n.place = t.place

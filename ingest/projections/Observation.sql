@@ -7,8 +7,10 @@
 -- A coded value stands in the code (`LOINC//72166-2//SNOMED//266919005`), so that its presence can
 -- be learnt from; quantities, integers, booleans (1, 0), the middle of a range, a ratio's quotient
 -- and the mean of sampled data are `numeric_value`, and so is the bound in words like "<5"; a comparator,
--- words, dates, a ratio as it is written and the samples themselves (as JSON) are `text_value`. With `dataAbsentReason` in place of a value the code ends in `//ABSENT`:
--- that it was looked for in vain is not a measurement.
+-- words, dates, a ratio as it is written ("<1.0:8.0") and the samples themselves (as JSON) are `text_value`.
+-- A range's bounds in two units are each converted in its own ("5..20"); where they can't be, the text has
+-- both units and the number is the lower bound. With `dataAbsentReason` in place of a value the code
+-- ends in `//ABSENT` and the text says why: that it was looked for in vain is not a measurement.
 --
 -- texts: valueString valueBoolean valueInteger valueTime valueDateTime dataAbsentReason
 -- nested: component valueRange valueRatio valueSampledData valuePeriod
@@ -29,7 +31,7 @@ WITH pointed AS (
 dated AS (
     SELECT
         *,
-        status IN ('amended', 'corrected') AS changed,
+        is_changed(status) AS changed,
         changed AND coalesce(updated, "issued.last") IS NULL AS changed_some_time,
         CASE WHEN changed THEN updated END AS amended,
         CASE WHEN changed THEN "meta.lastUpdated.first" END AS amended_from,
@@ -94,28 +96,47 @@ opened AS (
         CASE WHEN period IS NOT NULL THEN from_json(period, '{"start": "VARCHAR", "end": "VARCHAR"}') END AS span
     FROM part
 ),
+ranged AS (
+    SELECT
+        *,
+        CASE WHEN g.low.value IS NOT NULL THEN quantity_unit(g.low) END AS low_unit,
+        CASE WHEN g.high.value IS NOT NULL THEN quantity_unit(g.high) END AS high_unit,
+        CASE WHEN low_unit <> high_unit THEN unit_change(c.code, low_unit) END AS of_low,
+        CASE WHEN low_unit <> high_unit THEN unit_change(c.code, high_unit) END AS of_high
+    FROM opened
+),
+bound AS (
+    SELECT
+        *,
+        coalesce(of_low.unit = of_high.unit, false) AS joined,
+        joined OR coalesce(low_unit = high_unit, true) AS one_unit,
+        CASE WHEN joined THEN g.low.value * of_low.factor + of_low.shift ELSE g.low.value END AS low,
+        CASE WHEN joined THEN g.high.value * of_high.factor + of_high.shift ELSE g.high.value END AS high
+    FROM ranged
+),
 told AS (
     SELECT
-        * EXCLUDE (g, o, w, span),
+        * EXCLUDE (g, o, w, span, low_unit, high_unit, of_low, of_high, joined, one_unit, low, high),
         coalesce(
-            CASE WHEN g IS NOT NULL THEN coalesce(
-                CASE WHEN coalesce(quantity_unit(g.low), '') = coalesce(quantity_unit(g.high), quantity_unit(g.low), '')
-                    THEN (g.low.value + g.high.value) / 2 END,
-                g.low.value, g.high.value) END,
+            CASE WHEN one_unit THEN (low + high) / 2 END, low, high,
             CASE WHEN o IS NOT NULL THEN o.numerator.value / nullif(o.denominator.value, 0) END,
             CASE WHEN w IS NOT NULL THEN coalesce(w.origin.value, 0) + coalesce(w.factor, 1) * list_avg(
                 list_transform(string_split(w.data, ' '), lambda x: try_cast(x AS DOUBLE))) END
         ) AS composed,
         coalesce(
-            CASE WHEN g IS NOT NULL THEN coalesce(quantity_unit(g.low), quantity_unit(g.high)) END,
+            CASE WHEN joined THEN of_low.unit END, low_unit, high_unit,
             CASE WHEN o IS NOT NULL
                  THEN quantity_unit(o.numerator) || coalesce('/' || quantity_unit(o.denominator), '') END,
             CASE WHEN w IS NOT NULL THEN quantity_unit(w.origin) END
         ) AS composed_unit,
-        CASE WHEN g IS NOT NULL THEN concat(g.low.value, '..', g.high.value) END AS bounds,
-        CASE WHEN o.numerator.value IS NOT NULL THEN concat(o.numerator.value, ':', o.denominator.value) END AS quotient,
+        CASE WHEN joined THEN format('{:.9g}..{:.9g}', low, high)
+             WHEN NOT one_unit THEN concat(low, ' ', low_unit, '..', high, ' ', high_unit)
+             WHEN g IS NOT NULL THEN concat(low, '..', high) END AS bounds,
+        CASE WHEN o.numerator.value IS NOT NULL THEN concat(
+            o.numerator.comparator, o.numerator.value, ':', o.denominator.comparator, o.denominator.value
+        ) END AS quotient,
         CASE WHEN span.start IS NOT NULL OR span."end" IS NOT NULL THEN concat(span.start, '/', span."end") END AS days
-    FROM opened
+    FROM bound
 ),
 -- end if
 -- unless component valueRange valueRatio valueSampledData valuePeriod
@@ -139,6 +160,8 @@ valued AS (
         coalesce(
             comparator, CASE WHEN number IS NOT NULL THEN bounds END, quotient, said, date, hour, samples, days
         ) AS words,
+        CASE WHEN json_valid(reason)
+             THEN coalesce((reason ->> '$.coding[*].code')[1], reason ->> '$.text') END AS why,
         reason IS NOT NULL AND number IS NULL AND words IS NULL AND answer.code IS NULL AS absent
     FROM told
 )
@@ -148,7 +171,7 @@ SELECT
     CASE WHEN answer.code IS NOT NULL THEN c.code || '//' || answer.code WHEN absent THEN c.code || '//ABSENT'
          ELSE c.code END AS code,
     finite(number) AS numeric_value,
-    nullif(trim(words), '') AS text_value,
+    nullif(trim(CASE WHEN absent THEN why ELSE words END), '') AS text_value,
     CASE WHEN number IS NOT NULL THEN coalesce(unit, composed_unit) END AS unit,
     CASE WHEN answer.display IS NULL THEN coalesce(c.display, '') ELSE concat_ws(': ', c.display, answer.display) END
         AS display,

@@ -20,9 +20,9 @@ WITH dated AS (
             "valueBoolean": "BOOLEAN", "valueDecimal": "DOUBLE", "valueInteger": "DOUBLE", "valueDate": "VARCHAR",
             "valueDateTime": "VARCHAR", "valueTime": "VARCHAR", "valueString": "VARCHAR", "valueCoding": "JSON",
             "valueQuantity": {"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]') AS items,
-        coalesce(greatest("authored.last", CASE WHEN status = 'amended' THEN updated END), encounter_end) AS time,
+        coalesce(greatest("authored.last", CASE WHEN is_changed(status) THEN updated END), encounter_end) AS time,
         coalesce(
-            greatest("authored.first", CASE WHEN status = 'amended' THEN "meta.lastUpdated.first" END),
+            greatest("authored.first", CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END),
             encounter_end_from
         ) AS time_from,
         coalesce(nullif(upper(regexp_extract("questionnaire", '([^/|]+)([|][^|]*)?$', 1)), ''), 'UNKNOWN') AS asked,

@@ -39,6 +39,10 @@ END;
 CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p.start, zone));
 CREATE MACRO period_end_from(p, zone) AS greatest(fhir_start(p.start, zone), fhir_start(p."end", zone));
 
+-- Whether a report, a letter or a value was changed after it was told: what stands there was not known
+-- before. R4 says amended, corrected or appended, R5 modified, too.
+CREATE MACRO is_changed(status) AS status IN ('amended', 'corrected', 'appended', 'modified');
+
 CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
 
 -- A verification status that denies or doubts, in whichever coding (or words, or STU3's bare code).

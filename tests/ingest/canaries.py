@@ -8,7 +8,7 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CANARIES", "CODE", "SPAN", "Canary", "inside"]
+__all__ = ["CANARIES", "CANARIES_R5", "CODE", "SPAN", "Canary", "inside"]
 
 HAPPENED, KNOWN = "2020-03-01", "2020-06-01"
 MARCH, JUNE = f"{HAPPENED}T08:00:00Z", f"{KNOWN}T08:00:00Z"
@@ -318,3 +318,70 @@ CANARIES = {
         two_clocks=True,
     ),
 }
+
+DRUG_R5 = {"status": "completed", "medication": {"concept": CODE}}
+CHANGED = {"meta": {"lastUpdated": JUNE}}
+
+CANARIES_R5 = {
+    "Procedure": canary(
+        "SNOMED//CANARY",
+        record("Procedure", status="completed", code=CODE, occurrenceDateTime=MARCH, recorded=JUNE),
+        two_clocks=True,
+    ),
+    "MedicationAdministration": canary(
+        "ADMINISTERED//SNOMED//CANARY",
+        record(
+            "MedicationAdministration",
+            **DRUG_R5,
+            occurencePeriod={"start": MARCH, "end": MARCH},
+            recorded=JUNE,
+        ),
+        two_clocks=True,
+    ),
+    "MedicationDispense": canary(
+        "DISPENSED//SNOMED//CANARY",
+        record("MedicationDispense", **DRUG_R5, recorded=JUNE),
+        two_clocks=False,
+    ),
+    "Composition": canary(
+        "NOTE//SNOMED//CANARY",
+        record(
+            "Composition",
+            status="corrected",
+            type=CODE,
+            event=[{"period": {"start": MARCH, "end": MARCH}}],
+            date=MARCH,
+            section=[{"title": "Song", "text": {"div": "<div>The canary sang.</div>"}}],
+            **CHANGED,
+        ),
+        two_clocks=True,
+    ),
+    "DocumentReference": canary(
+        "NOTE//SNOMED//CANARY",
+        record(
+            "DocumentReference",
+            status="current",
+            docStatus="appended",
+            type=CODE,
+            date=MARCH,
+            period={"start": MARCH, "end": MARCH},
+            content=[{"attachment": {"contentType": "text/plain", "data": TEXT}}],
+            **CHANGED,
+        ),
+        two_clocks=True,
+    ),
+    "DiagnosticReport": canary(
+        "REPORT//SNOMED//CANARY",
+        record(
+            "DiagnosticReport",
+            status="modified",
+            code=CODE,
+            conclusion="The canary sang.",
+            effectiveDateTime=MARCH,
+            issued=MARCH,
+            **CHANGED,
+        ),
+        two_clocks=True,
+    ),
+}
+"""Of the types that say it in R5 by what R4 has not."""

@@ -163,15 +163,17 @@ def test_a_map_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
         read_code_map(tmp_path / "map.csv")
 
 
-def local(name: str, system: str | None, code: str, value: dict[str, Any]) -> dict[str, Any]:
-    return observation(name, value, code={"coding": [{"system": system, "code": code}]})
+def local(
+    name: str, system: str | None, code: str, value: dict[str, Any], **more: str
+) -> dict[str, Any]:
+    return observation(name, value, code={"coding": [{"system": system, "code": code, **more}]})
 
 
 RECORDS = [
     {"resourceType": "Patient", "id": "p"},
-    local("1", LAB, "NA", {"valueQuantity": {"value": 139, "unit": "mEq/L"}}),
+    local("1", LAB, "NA", {"valueQuantity": {"value": 139, "unit": "mEq/L"}}, display="Natrium"),
     local("2", LAB, "CRP", {"valueQuantity": {"value": 30, "unit": "mg/L"}}),
-    local("3", None, "HB", {"valueQuantity": {"value": 14, "unit": "g/dL"}}),
+    local("3", None, "HB", {"valueQuantity": {"value": 14, "unit": "g/dL"}}, display="Hb"),
     local("4", None, "OTHER", {"valueInteger": 1}),
 ]
 MAPPED = {
@@ -200,6 +202,8 @@ def test_a_store_is_built_with_the_map_and_remembers_it(mapped: Path) -> None:
     assert events(mapped.parent) == MAPPED | {("KH//OTHER", 1.0, None)}
     codes = RecordStore(mapped.parent / "store").codes().set_index("code")
     assert list(codes.loc["LOINC//2951-2", "parent_codes"]) == ["LAB//NA"]
+    said = codes["description"].dropna().to_dict()
+    assert said == {"LOINC//2951-2": "Natrium", "LOINC//718-7": "Hb"}
     more = local("5", LAB, "K", {"valueInteger": 4})
     ingested(mapped.parent, write_ndjson(mapped.with_name("more.ndjson"), more))
     assert events(mapped.parent) == MAPPED | {("KH//OTHER", 1.0, None), ("LAB//K", 4.0, None)}

@@ -53,6 +53,21 @@ def test_the_best_known_system_names_a_concept_and_the_others_are_parents() -> N
     assert concept.parents == ("SNOMED//271649006", "LOCAL//BP")
 
 
+def test_what_a_person_calls_a_concept_comes_from_whichever_coding_says_it() -> None:
+    codings = [
+        {"system": "http://loinc.org", "code": "2951-2"},
+        {"system": "urn:local", "code": "NA", "display": "Sodium"},
+        {"system": "http://snomed.info/sct", "code": "25197003", "display": "Sodium measurement"},
+    ]
+    concept = name_concept(json.dumps({"coding": codings}))
+    assert (concept.code, concept.display) == ("LOINC//2951-2", "Sodium measurement")
+    assert name_concept(json.dumps({"coding": codings[:2]})).display == "Sodium"
+    assert name_concept(json.dumps({"coding": codings[:2], "text": "Na"})).display == "Na"
+    own = [{**codings[0], "display": "Sodium [Moles/volume]"}, codings[1]]
+    assert name_concept(json.dumps({"coding": own, "text": "Na"})).display == own[0]["display"]
+    assert name_concept(json.dumps({"coding": codings[:1]})).display is None
+
+
 @pytest.mark.parametrize(
     "text", ["", "null", "5", "[]", '"x"', "{", '{"coding": 5}', '{"coding": [5]}']
 )

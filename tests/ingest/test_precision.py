@@ -135,6 +135,7 @@ RECORDS: list[dict[str, Any]] = [
         for dates in ({"dateTime": C}, {})
     ),
     {"resourceType": "Flag", "status": "active", "code": CODE, "period": PERIOD, **ABOUT},
+    {"resourceType": "Flag", "status": "active", "code": CODE, **STAY},
     {"resourceType": "Goal", "description": CODE, "startDate": A, "statusDate": C, **ABOUT},
     {"resourceType": "Goal", "description": CODE, "statusDate": C, **ABOUT},
     *(
@@ -170,8 +171,8 @@ RECORDS: list[dict[str, Any]] = [
     *(
         {"resourceType": "Immunization", "status": "completed", "vaccineCode": CODE}
         | dates
-        | {"patient": ABOUT["subject"]}
-        for dates in ({"occurrenceDateTime": A}, {"occurrenceDateTime": A, "recorded": C})
+        | {"patient": ABOUT["subject"], "encounter": STAY["encounter"]}
+        for dates in ({"occurrenceDateTime": A}, {"occurrenceDateTime": A, "recorded": C}, {})
     ),
     *(
         {"resourceType": kind, "status": status, **DRUG, **more, **STAY}
@@ -179,12 +180,17 @@ RECORDS: list[dict[str, Any]] = [
             ("MedicationAdministration", "completed", {"effectiveDateTime": B}),
             ("MedicationAdministration", "completed", {"effectivePeriod": PERIOD}),
             ("MedicationAdministration", "in-progress", {"effectivePeriod": PERIOD}),
+            ("MedicationAdministration", "completed", {"occurenceDateTime": A, "recorded": C}),
+            ("MedicationAdministration", "completed", {}),
             ("MedicationDispense", "completed", {"whenHandedOver": B, "whenPrepared": A}),
             ("MedicationDispense", "completed", {"whenPrepared": A}),
+            ("MedicationDispense", "completed", {"recorded": A}),
+            ("MedicationDispense", "completed", {}),
             ("MedicationRequest", "active", {"intent": "order", "authoredOn": C}),
             ("MedicationRequest", "active", {"intent": "order"}),
             ("MedicationStatement", "active", {"dateAsserted": B, "effectiveDateTime": A}),
             ("MedicationStatement", "active", {"effectivePeriod": PERIOD}),
+            ("MedicationStatement", "active", {}),
         )
     ),
     *(
@@ -193,10 +199,14 @@ RECORDS: list[dict[str, Any]] = [
             ("completed", {"performedDateTime": C}),
             ("completed", {"performedPeriod": PERIOD}),
             ("in-progress", {"performedPeriod": PERIOD}),
+            ("completed", {"occurrencePeriod": PERIOD, "recorded": C}),
             ("completed", {}),
         )
     ),
 ]
+
+EVENTS = 98
+"""How many events come of them, the birth apart."""
 
 
 def dated(digits: int, moment: str = "") -> list[dict[str, Any]]:
@@ -236,6 +246,7 @@ def test_a_date_stands_at_the_end_of_its_period_and_says_where_that_begins(
 ) -> None:
     """Of every type: as if the date had been written as its last, and as its first moment."""
     stated = events_of(tmp_path / "stated", digits)
+    assert len(stated) == EVENTS  # an event that is gone would be gone from all three
     first = events_of(tmp_path / "first", digits, "first")
     last = events_of(tmp_path / "last", digits, "last")
     assert (stated["code"] == first["code"]).all()

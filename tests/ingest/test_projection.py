@@ -54,7 +54,7 @@ VALUES = {
     "exponent-in-words": ({"valueString": "1.5e3"}, (1500.0, "1.5e3", None)),
     "range-in-two-units": (
         {"valueRange": {"low": {"value": 2, "unit": "puff"}, "high": {"value": 4, "unit": "tab"}}},
-        (2.0, "2.0..4.0", "puff"),
+        (2.0, "2.0 puff..4.0 tab", "puff"),
     ),
     "unit-code-of-another-system": (
         {

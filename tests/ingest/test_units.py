@@ -8,7 +8,10 @@ import pytest
 from ingest import ucum
 from ingest.conventions import CONVENTIONS, Conventions
 from ingest.errors import MappingError, StoreError
+from ingest.info import describe_store, write_store_page
+from ingest.report import describe_report
 from ingest.store import RecordStore
+from ingest.store_facts import read_facts
 from ingest.ucum import KNOWN_UNITS, measure, parse_unit, spell
 from ingest.units import PREFERRED_UNITS, change_unit, molar_mass
 from tests.ingest.exports import PATIENT, ingested, observation, write_ndjson
@@ -230,6 +233,69 @@ def test_what_cannot_be_converted_is_kept_and_counted(tmp_path: Path) -> None:
     assert report["units"] == {
         "converted": True,
         "kept_as_received": {"LOINC//strange": {"bits": 2}},
+        "several_units": {},
+        "without_unit": {},
+    }
+
+
+BARE = {"valueQuantity": {"value": 96}}
+MIXED = [
+    PATIENT,
+    *(
+        observation(code, value) | {"id": f"{code}-{n}"}
+        for code, values in {
+            "sugar": (value(5.5, "mmol/L"), value(99, "mg/dL"), value(1, "g/L")),
+            "saturation": (value(0.97, "1"), value(97, "%"), {"valueInteger": 97}, BARE),
+            "pulse": ({"valueInteger": 70}, {"valueString": "none"}),
+            "words": (value(70, "/min"), {"valueString": "none"}, {"valueString": "3"}),
+        }.items()
+        for n, value in enumerate(values)
+    ),
+]
+
+
+def test_codes_that_come_to_several_units_or_to_numbers_without_are_counted(tmp_path: Path) -> None:
+    report = ingested(tmp_path, write_ndjson(tmp_path / "in.ndjson", *MIXED))
+    assert report["units"] == {
+        "converted": True,
+        "kept_as_received": {},
+        "several_units": {
+            "LOINC//saturation": {"%": 1, "1": 1},
+            "LOINC//sugar": {"mg/dL": 2, "mmol/L": 1},
+        },
+        "without_unit": {"LOINC//saturation": 2, "LOINC//words": 1},
+    }
+    assert "codes whose numbers have several units: 2;" in describe_report(report)
+    assert "that have one elsewhere: 3 (" in describe_report(report)
+    facts = read_facts(RecordStore(tmp_path / "store"))
+    words = describe_store(facts).splitlines()
+    assert "LOINC//sugar  mg/dL 2, mmol/L 1" in words
+    assert words.index("LOINC//saturation  2") < words.index("LOINC//words  1")
+    write_store_page(facts, tmp_path / "page.html")
+    assert "LOINC//sugar  mg/dL 2, mmol/L 1" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_an_addition_counts_units_as_a_full_build_does(tmp_path: Path) -> None:
+    """What changed from one unit to another, or to none, leaves no count behind."""
+    first, more = MIXED[:3], MIXED[3:]
+    changed = [
+        observation("sugar", BARE) | {"id": "sugar-0", "meta": {"versionId": "2"}},
+        observation("saturation", value(96, "%")) | {"id": "saturation-2"},
+    ]
+    sources = [
+        write_ndjson(tmp_path / f"{n}.ndjson", *lines)
+        for n, lines in enumerate((first, more, changed))
+    ]
+    added = [ingested(tmp_path, source) for source in sources][-1]
+    whole = ingested(tmp_path / "whole", *sources)
+    index = json.loads((tmp_path / "store.raw" / "index" / "index.json").read_text("utf-8"))
+    assert [build["whole"] for build in index["builds"]] == [True, False, False]
+    assert added["units"] == whole["units"]
+    assert added["units"]["several_units"] == {"LOINC//saturation": {"%": 2, "1": 1}}
+    assert added["units"]["without_unit"] == {
+        "LOINC//saturation": 1,
+        "LOINC//sugar": 1,
+        "LOINC//words": 1,
     }
 
 
@@ -238,7 +304,12 @@ def test_units_are_kept_on_request_and_the_next_ingest_remembers(tmp_path: Path)
     first = ingested(tmp_path, source, conventions=Conventions(keep_units=True))
     kept = values(tmp_path)
     assert ("LOINC//29463-7", 200.0, None, "lb") in kept
-    assert first["units"] == {"converted": False, "kept_as_received": {}}
+    assert first["units"] == {
+        "converted": False,
+        "kept_as_received": {},
+        "several_units": {"LOINC//29463-7": {"kg": 1, "lb": 1}},
+        "without_unit": {},
+    }
     ingested(tmp_path, source)
     assert values(tmp_path) == kept
     ingested(tmp_path, source, conventions=Conventions())

@@ -5,7 +5,8 @@ SPEC = Spec(
     says="""
         A panel has no value of its own: its components are the measurements. A component whose
         value is absent says so in its code (`//ABSENT`): that it was looked for in vain is not a
-        measurement. A coded answer stands in the code, so that its presence can be learnt from.
+        measurement. Its text says why: one that was not done is not one that was masked or refused.
+        A coded answer stands in the code, so that its presence can be learnt from.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -40,6 +41,32 @@ SPEC = Spec(
         },
         {
             "resourceType": "Observation",
+            "id": "drinks",
+            "status": "final",
+            "code": {"coding": [{"system": "http://loinc.org", "code": "74013-4"}]},
+            "subject": {"reference": "Patient/p"},
+            "effectiveDateTime": "2020-05-04T08:00:00Z",
+            "dataAbsentReason": {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason",
+                        "code": "asked-declined",
+                        "display": "Asked But Declined",
+                    }
+                ]
+            },
+        },
+        {
+            "resourceType": "Observation",
+            "id": "height",
+            "status": "final",
+            "code": {"coding": [{"system": "http://loinc.org", "code": "8302-2"}]},
+            "subject": {"reference": "Patient/p"},
+            "effectiveDateTime": "2020-05-04T08:00:00Z",
+            "dataAbsentReason": {"text": "would not stand"},
+        },
+        {
+            "resourceType": "Observation",
             "id": "troponin",
             "status": "final",
             "code": {"coding": [{"system": "http://loinc.org", "code": "67151-1"}]},
@@ -51,7 +78,9 @@ SPEC = Spec(
     timeline="""
         time                | code                              | value
         2020-05-04 08:00:00 | LOINC//8480-6                     | 107 mm[Hg]
-        2020-05-04 08:00:00 | LOINC//8462-4//ABSENT             |
+        2020-05-04 08:00:00 | LOINC//8462-4//ABSENT             | "not-performed"
+        2020-05-04 08:00:00 | LOINC//74013-4//ABSENT            | "asked-declined"
+        2020-05-04 08:00:00 | LOINC//8302-2//ABSENT             | "would not stand"
         2020-05-04 08:00:00 | LOINC//72166-2//SNOMED//266919005 |
         2020-05-04 08:00:00 | LOINC//67151-1                    | "<" 3 ng/L
     """,

@@ -22,6 +22,16 @@ def quantity(value: float, unit: str, **more: Any) -> dict[str, Any]:
     return {"valueQuantity": {"value": value, "unit": unit, **more}}
 
 
+def between(low: float, its_unit: str, high: float, unit: str) -> dict[str, Any]:
+    return {
+        "valueRange": {
+            "low": {"value": low, "code": its_unit},
+            "high": {"value": high, "code": unit},
+        }
+    }
+
+
+EIGHT, TWO_MG_DL = {"value": 8}, {"value": 2, "code": "mg/dL"}
 ASPIRIN = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "1191"}]}
 
 SPEC = Spec(
@@ -31,8 +41,10 @@ SPEC = Spec(
         on the code alone, so that one patient's record comes out like the records that a model was
         trained on. What people write for a unit is read where only one can be meant. Glucose and
         creatinine are converted from amounts of substance, for their molar mass is known. A
-        comparator stays, the bounds of a range are converted with its middle, and a ratio as it is
-        written keeps its unit. Tablets are no unit: they stay, and the report counts them.
+        comparator stays, in a ratio too: a titre of "<1:8" is none of 1:8. The bounds of a range
+        are converted with its middle, each in its own unit where it has one; where they can't be,
+        both units stay in the text and the number is the lower bound. A ratio as it is written
+        keeps its unit. Tablets are no unit: they stay, and the report counts them.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -58,6 +70,27 @@ SPEC = Spec(
                 }
             },
         ),
+        measured(
+            5,
+            "22461-8",
+            {"valueRatio": {"numerator": {"value": 1, "comparator": "<"}, "denominator": EIGHT}},
+        ),
+        measured(
+            6,
+            "3298-7",
+            {
+                "valueRatio": {
+                    "numerator": {"value": 3, "comparator": ">=", "code": "g"},
+                    "denominator": {"value": 2, "code": "L"},
+                }
+            },
+        ),
+        measured(7, "1988-5", between(500, "ug/dL", 2, "mg/dL")),
+        measured(5, "9192-6", between(1, "g", 2000, "mg")),
+        measured(5, "8331-1", between(36, "Cel", 98.6, "[degF]")),
+        measured(5, "74774-1", between(2, "{puff}", 4, "TAB")),
+        measured(5, "30525-0", between(2, "kg", 4, "cm")),
+        measured(6, "1988-5", {"valueRange": {"low": {"value": 1}, "high": TWO_MG_DL}}),
         measured(5, "72514-3", quantity(3, "{score}", code="{score}")),
         {
             "resourceType": "MedicationAdministration",
@@ -89,6 +122,14 @@ SPEC = Spec(
         2020-05-05 08:00:00 | LOINC//2160-0              | 1 mg/dL
         2020-05-05 08:00:00 | LOINC//1988-5              | "10..20" 15 mg/L
         2020-05-05 08:00:00 | LOINC//3298-7              | "3.0:2.0 g/L" 1500 ug/mL
+        2020-05-05 08:00:00 | LOINC//22461-8             | "<1.0:8.0" 0.125
+        2020-05-06 08:00:00 | LOINC//3298-7              | ">=3.0:2.0 g/L" 1500 ug/mL
+        2020-05-07 08:00:00 | LOINC//1988-5              | "5..20" 12.5 mg/L
+        2020-05-05 08:00:00 | LOINC//9192-6              | "0.001..0.002" 0.0015 kg
+        2020-05-05 08:00:00 | LOINC//8331-1              | "36..37" 36.5 Cel
+        2020-05-05 08:00:00 | LOINC//74774-1             | "2.0 {puff}..4.0 TAB" 2 {puff}
+        2020-05-05 08:00:00 | LOINC//30525-0             | "2.0 kg..4.0 cm" 2 kg
+        2020-05-06 08:00:00 | LOINC//1988-5              | "10..20" 15 mg/L
         2020-05-05 08:00:00 | LOINC//72514-3             | 3 {score}
         2020-05-05 08:00:00 | ADMINISTERED//RXNORM//1191 | 100 mg
         2020-05-06 08:00:00 | ADMINISTERED//RXNORM//1191 | 1 TAB

@@ -1,8 +1,9 @@
 """The canary of each type: what was recorded too late can't be seen, though it happened before.
 
 Each type that becomes an event has a patient of its own here, with one record (tests/ingest/
-canaries.py) that happened in March and was recorded in June. Asked in April, the store must answer
-as if that record were not there; asked in July, it must show it. Labels go by when it happened.
+canaries.py) that happened in March and was recorded in June; so has each that R5 dates by what R4
+has not. Asked in April, the store must answer as if that record were not there; asked in July, it
+must show it. Labels go by when it happened.
 """
 
 from pathlib import Path
@@ -16,11 +17,14 @@ from ingest.cohort import label_subjects
 from ingest.projection import SUPPORTED
 from ingest.store import RecordStore
 from ingest.task import read_task
-from tests.ingest.canaries import CANARIES, CODE, SPAN, inside
+from tests.ingest.canaries import CANARIES, CANARIES_R5, CODE, SPAN, inside
 from tests.ingest.exports import ingested, write_ndjson
 
 PREDICTED, LATER = "2020-04-01", "2020-07-01"
 BEFORE, AFTER = "2020-02-01", "2020-05-15"
+
+ALL = CANARIES | {f"{kind}-R5": canary for kind, canary in CANARIES_R5.items()}
+"""Of R4 by type, of R5 with that behind it: the patient's id, too."""
 
 TASK = """
 predicates:
@@ -82,7 +86,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordStore, Recor
         place = tmp_path_factory.mktemp("canaries")
         lines = [
             line
-            for kind, one in CANARIES.items()
+            for kind, one in ALL.items()
             for line in chart(kind, one.planted if planted else one.without)
         ]
         ingested(place, write_ndjson(place / "in.ndjson", *lines))
@@ -104,27 +108,27 @@ def test_every_type_has_its_canary() -> None:
     assert set(CANARIES) == set(SUPPORTED)
 
 
-@pytest.mark.parametrize("kind", SUPPORTED)
+@pytest.mark.parametrize("kind", ALL)
 def test_what_was_recorded_later_cannot_be_seen_though_it_happened_before(stores, kind) -> None:
     planted, without = stores
     assert_frame_equal(seen(planted, kind, PREDICTED), seen(without, kind, PREDICTED))
 
 
-@pytest.mark.parametrize("kind", SUPPORTED)
+@pytest.mark.parametrize("kind", ALL)
 def test_it_is_seen_once_it_was_recorded(stores, kind) -> None:
     planted, without = stores
-    assert CANARIES[kind].code in set(seen(planted, kind, LATER)["code"])
-    assert CANARIES[kind].code not in set(seen(without, kind, LATER)["code"])
+    assert ALL[kind].code in set(seen(planted, kind, LATER)["code"])
+    assert ALL[kind].code not in set(seen(without, kind, LATER)["code"])
 
 
-@pytest.mark.parametrize("kind", SUPPORTED)
+@pytest.mark.parametrize("kind", ALL)
 def test_labels_go_by_when_it_happened(stores, tmp_path: Path, kind) -> None:
     """Of a type with one clock, by that: a prescription happens when it is written."""
     task = tmp_path / "canary.yaml"
-    task.write_text(TASK.format(code=CANARIES[kind].code), "utf-8")
+    task.write_text(TASK.format(code=ALL[kind].code), "utf-8")
     planted, _ = stores
     labels, _ = label_subjects(planted.path, read_task(task))
     mine = labels[labels["subject_id"] == subject_of(planted, kind)]
     found = dict(zip(mine["prediction_time"].astype(str), mine["boolean_value"], strict=True))
-    two_clocks = CANARIES[kind].two_clocks
+    two_clocks = ALL[kind].two_clocks
     assert found == {BEFORE: two_clocks, AFTER: not two_clocks}

@@ -1,0 +1,138 @@
+from base64 import b64encode
+from typing import Any
+
+from tests.specs.spec import Label, Spec
+
+LETTER = {"coding": [{"system": "http://loinc.org", "code": "18842-5"}]}
+FILM = {"coding": [{"system": "http://loinc.org", "code": "36643-5"}]}
+ABOUT = {"subject": {"reference": "Patient/p"}}
+CHANGED = {"meta": {"lastUpdated": "2020-06-01T12:00:00Z"}}
+WRITTEN = "2020-03-02T16:00:00Z"
+
+
+def letter(name: str, status: str, **more: Any) -> dict[str, Any]:
+    words = f'<div xmlns="http://www.w3.org/1999/xhtml">{name}</div>'
+    return {
+        "resourceType": "Composition",
+        "id": name,
+        "status": status,
+        "type": LETTER,
+        "date": WRITTEN,
+        "text": {"status": "generated", "div": words},
+        **CHANGED,
+        **ABOUT,
+        **more,
+    }
+
+
+def document(name: str, doc_status: str) -> dict[str, Any]:
+    data = b64encode(name.encode()).decode()
+    return {
+        "resourceType": "DocumentReference",
+        "id": name,
+        "status": "current",
+        "docStatus": doc_status,
+        "type": LETTER,
+        "date": WRITTEN,
+        "content": [{"attachment": {"contentType": "text/plain", "data": data}}],
+        **CHANGED,
+        **ABOUT,
+    }
+
+
+def report(name: str, status: str) -> dict[str, Any]:
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": name,
+        "status": status,
+        "code": FILM,
+        "effectiveDateTime": "2020-03-01T08:00:00Z",
+        "issued": WRITTEN,
+        "conclusion": name,
+        **CHANGED,
+        **ABOUT,
+    }
+
+
+SPEC = Spec(
+    title="Texts that were changed after they were told",
+    says="""
+        Of a letter, a document or a report that was amended, corrected or appended we have the text
+        as it is now, which nobody had when it was first written: it counts from the version that we
+        have (`meta.lastUpdated`). So does a report that R5 calls modified, before it is final. What
+        was written once counts from its date, whenever its server last stored it; a preliminary or
+        deprecated text was what was known in its day. R5 has letters that are only registered, so
+        that nothing is written yet, and cancelled ones: neither says anything. Answers that were
+        amended count from their amendment, too.
+    """,
+    resources=[
+        {"resourceType": "Patient", "id": "p"},
+        letter("as written", "final"),
+        letter("amended letter", "amended"),
+        letter("corrected letter", "corrected"),
+        letter("appended letter", "appended"),
+        letter("preliminary letter", "preliminary"),
+        letter("deprecated letter", "deprecated"),
+        letter("registered letter", "registered"),
+        letter("cancelled letter", "cancelled"),
+        document("as filed", "final"),
+        document("amended document", "amended"),
+        document("corrected document", "corrected"),
+        document("appended document", "appended"),
+        document("registered document", "registered"),
+        document("cancelled document", "cancelled"),
+        document("mistaken document", "entered-in-error"),
+        report("as issued", "final"),
+        report("amended report", "amended"),
+        report("corrected report", "corrected"),
+        report("appended report", "appended"),
+        report("modified report", "modified"),
+        {
+            "resourceType": "QuestionnaireResponse",
+            "id": "answers",
+            "status": "amended",
+            "questionnaire": "http://kh.example/Questionnaire/intake",
+            "authored": WRITTEN,
+            "item": [{"linkId": "falls", "answer": [{"valueInteger": 3}]}],
+            **CHANGED,
+            **ABOUT,
+        },
+    ],
+    timeline="""
+        time                | occurred            | code                   | value
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "as filed"
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "as written"
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "deprecated letter"
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "preliminary letter"
+        2020-03-02 16:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "as issued"
+        2020-03-02 16:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-06-01 12:00:00 |                     | ANSWER//INTAKE//falls  | 3
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "amended document"
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "amended letter"
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "appended document"
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "appended letter"
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "corrected document"
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "corrected letter"
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "amended report"
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "appended report"
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "corrected report"
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "modified report"
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-06-01 12:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+    """,
+    accounts={
+        "projected": 17,
+        "skipped": {
+            "Composition: registered": 1,
+            "Composition: cancelled": 1,
+            "DocumentReference: document registered": 1,
+            "DocumentReference: document cancelled": 1,
+            "DocumentReference: entered-in-error": 1,
+        },
+    },
+    sees={"2020-03-01": set(), "2020-03-03": {"events", "notes"}},
+    task="film_reported_so_far",
+    labels=(Label(prediction_time="2020-06-01 12:00:00", value=True),),
+)
