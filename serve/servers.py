@@ -50,8 +50,12 @@ def add_servers(sub: argparse.ArgumentParser) -> None:
 
 def remote_of(a: argparse.Namespace) -> "Remote":
     """Put the options together; secrets are read from files, since others see command lines."""
-    from ingest.remote import Remote
+    from ingest.remote import Remote, is_url
 
+    if not any(is_url(source) for source in a.sources):
+        for name in ("patients", "search", "export", "include", "type", "since"):
+            if getattr(a, name):
+                raise UsageError(f"--{name} is asked of a FHIR server; name its URL as a source")
     patients = None
     if a.patients:
         lines = (line.strip() for line in a.patients.read_text("utf-8").splitlines())

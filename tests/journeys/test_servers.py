@@ -257,3 +257,13 @@ def test_options_that_cannot_be_are_refused(
     url = "http://127.0.0.1:9/fhir"
     assert main(["ingest", url, "--store", str(tmp_path / "s"), *given]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["--since", "2026-01-01"], ["--search", "Patient"], ["--type", "Observation"]]
+)
+def test_what_is_asked_of_a_server_is_refused_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert main(["ingest", str(tmp_path), "--store", str(tmp_path / "s"), *options]) == 2
+    assert f"{options[0]} is asked of a FHIR server" in capsys.readouterr().err
