@@ -33,8 +33,6 @@ januari februari maart april mei juni
 juli augustus september oktober november december
 stycznia lutego marca kwietnia maja czerwca
 lipca sierpnia września października listopada grudnia
-styczeń luty marzec kwiecień maj czerwiec
-lipiec sierpień wrzesień październik listopad grudzień
 januari februari mars april maj juni
 juli augusti september oktober november december
 januar februar mars april mai juni
@@ -43,6 +41,8 @@ januar februar marts april maj juni
 juli august september oktober november december
 января февраля марта апреля мая июня
 июля августа сентября октября ноября декабря
+styczeń luty marzec kwiecień maj czerwiec
+lipiec sierpień wrzesień październik listopad grudzień
 январь февраль март апрель май июнь
 июль август сентябрь октябрь ноябрь декабрь
 """

@@ -84,7 +84,8 @@ class _Names:
     def digits(self, n: int) -> str:
         while True:
             number = "".join(self._rng.choice("123456789") for _ in range(n))
-            if number not in self._used:
+            # Without a 0 and "19", a number is no part of a date.
+            if number not in self._used and "19" not in number:
                 self._used.add(number)
                 return number
 

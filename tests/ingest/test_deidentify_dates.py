@@ -61,6 +61,8 @@ def test_what_cannot_be_shifted_part_by_part_goes_as_a_whole(text: str) -> None:
         ("4 mei 2020, 04 mrt. 2020", "22 april 2020, 21 feb. 2020"),
         ("4 maja 2020", "22 kwietnia 2020"),
         ("4 мая 2020 г., 4 Мая, май 2020", "22 апреля 2020 г., 22 Апреля, май 2020"),
+        ("4 maj 2020, 4 mars 2020, 4 augusti 2020", "22 april 2020, 21 février 2020, 23 juli 2020"),
+        ("4 marts 2020, 4 desember 2020", "21 februar 2020, 22 november 2020"),
         ("5 ene 2020", "24 dic 2019"),
         ("2020年5月4日, 5月4日", "2020年4月22日, 4月22日"),
         ("2020年05月04日", "2020年04月22日"),
