@@ -108,10 +108,15 @@ FOREIGN_MONTHS = frozenset(fold_word(name) for name in (*_MONTHS, *_CUT))
 
 _YEAR = r"(?P<y>(?:1[6-9]|2[0-3])\d\d)(?![\w])"
 _DAY = re.compile(
-    r"(?<![\w.,/:-])(?:(?P<weekday>"
+    r"(?<![\w.:])(?:(?P<weekday>"
     + "|".join(sorted(_WEEKDAYS, key=len, reverse=True))
     + r"),?[ ](?:le |el |il |dia |día |den |dnia |de )?)?"
     r"(?P<d>\d{1,2})(?P<th>er|re|[ºª°.])?[ -](?:de |del |di |d['’])?\Z"
+)
+_JOINED_DAY = re.compile(
+    r"(?<![\w.,/:-])\d{1,2}(?:er|[ºª°.])?"
+    r"(?:[ ]?[-/,&][ ]?|[ ](?:et|au|y|e|a|al|en|tot|t/m|do|i|och|og|til|till|по|и|до|к)[ ])"
+    r"(?:le |el |il |l'|de )?\Z"
 )
 _DAY_BEHIND = re.compile(rf"[ ]\d{{1,2}}(?:,|[ ]del?)?[ ]{_YEAR}")
 _YEAR_BEHIND = re.compile(rf"(?:,|[ -](?:de |del |di )?){_YEAR}")
@@ -122,7 +127,9 @@ _KANJI = re.compile(
     r"(?<![\d.,/:-])(?P<era>(?:令和|平成|昭和|大正|民国|民國)(?:\d{1,3}|元)年[ ]?)?"
     r"(?:(?<![\d])(?P<y>(?:1[6-9]|2[0-3])\d\d|\d\d)[ ]?[年년][ ]?)?"
     r"(?P<m>\d{1,2})[ ]?[月월]"
-    r"(?:[ ]?(?P<d>\d{1,2})[ ]?[日号號일])?"
+    r"(?:[ ]?(?P<list>\d{1,2}[ ]?[日号號일]?[ ]?[-~〜至到和及与と、,부터][ ]?)?"
+    r"(?P<d>\d{1,2})[ ]?[日号號일])?"
+    r"(?P<more>[ ]?[-~〜至到和及与と、,부터]{1,2}[ ]?\d{1,2}[ ]?[日号號일])?"
     + rf"(?P<weekday>[ ]?(?:\({_SIGN}\)|{_SIGN})|[ ]?\([月火水木金土日월화수목금토일]\))?"
 )
 _N = "[一二三四五六七八九十]"
@@ -181,6 +188,10 @@ def _beside(text: str, lower: str, name: re.Match[str], style: DateStyle) -> Fou
     moved = shifted(stated, style)
     if moved is None and not year and day and not 1 <= int(day["d"]) <= 31:
         return None
+    # "4 et 5 mai": the first of the days would stay.
+    joined = _JOINED_DAY.search(lower, max(0, start - _WIDTH), start) if day else None
+    if joined is not None:
+        return joined.start(), end, DATE
     if moved is None or (day and day["weekday"]):
         return start, end, DATE
     written = text[name.start() : name.start() + len(said)]
@@ -199,7 +210,14 @@ def _written_in_signs(m: re.Match[str], style: DateStyle) -> Found:
     start, end = m.span()
     year = int(m["y"]) if m["y"] and len(m["y"]) == 4 else style.year or 2001
     moved: date | None = shifted(day_of(year, int(m["m"]), int(m["d"] or 15)), style)
-    if moved is None or m["era"] or m["weekday"] or (m["y"] and len(m["y"]) == 2):
+    if (
+        moved is None
+        or m["era"]
+        or m["list"]
+        or m["more"]
+        or m["weekday"]
+        or (m["y"] and len(m["y"]) == 2)
+    ):
         return start, end, DATE
     out, at = "", start
     for part, number in (("y", moved.year), ("m", moved.month), ("d", moved.day)):

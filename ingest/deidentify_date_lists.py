@@ -6,6 +6,7 @@
     May fourth 2020   the fourth of May   am vierten Mai   ordinal words
     KW 19/2020   week 19 2020   Q2 2020                    weeks and quarters
     Mo 4.5.   Do, 04.05.2020                               German weekdays cut short
+    Christmas Day 2019   Ostern 2020                       feasts of a year
 
 They are looked for before all others, which would take a part of them.
 """
@@ -63,6 +64,10 @@ _SLASH_LIST = re.compile(
     rf"\d{{1,2}}/\d{{1,2}}/(?:{_YEAR}|'?\d\d(?![\w]))(?![/.,-]\d)"
     rf"|(?:\d{{1,2}}/\d{{1,2}}-\d{{1,2}}|\d{{1,2}}-\d{{1,2}}/\d{{1,2}})/{_YEAR}(?![/.-]\d))"
 )
+_PAIR_BEHIND = re.compile(
+    rf"{_APART}\d{{1,2}}(?P<s>[./])\d{{1,2}}(?P=s)(?:{_YEAR}|\d\d(?!\d))(?i:{_AND})(?:am |on )?"
+    r"(?P<pair>\d{1,2}(?P=s)\d{1,2})(?P<point>\.?)(?![\w]|[./,:-]\d)"
+)
 _SPACED = re.compile(
     r"(?<![\w.,/:-])(?<!\d[ ])(?:(?P<a>\d{1,2})[ ](?P<b>\d{1,2})[ ]"
     r"|(?=0|\d\d[. ]0)(?P<c>\d{1,2})(?:\.(?P<d>\d\d)\.?[ ]|[ ](?P<e>\d\d)\.))(?:19|20)\d\d"
@@ -80,9 +85,15 @@ _WEEK = re.compile(
     r"|(?<![\w.,/:-])(?:19|20)\d\d-w\d\d(?:-\d)?(?!\w))"
 )
 _WEEKS = tuple("kw cw week wk woche quartal -w q1 q2 q3 q4 1q 2q 3q 4q".split())  # noqa: SIM905
+_FEASTS = ("christmas", "new year", "easter", "thanksgiv", "heiligabend", "weihnacht", "silvester")
+_FEASTS += ("neujahr", "ostern", "ostersonntag", "ostermontag", "karfreitag", "pfingst")
+_FEAST = re.compile(
+    rf"(?<![^\W_])(?:{'|'.join(_FEASTS)})\w*(?:'?s)?(?:[ ](?:day|eve|sunday|monday))?,?[ ]{_YEAR}"
+)
 _WEEKDAY = re.compile(
     r"(?<![^\W_])(?:Mo|Di|Mi|Do|Fr|Sa|So)(?:\.,?|,)?[ ](?:den )?"
-    r"\d{1,2}\.[ ]?\d{1,2}\.(?:[ ]?(?:19|20)\d\d|\d\d)?(?!\w|[.,]\d)"
+    r"(?:\d{1,2}\.[ ]?\d{1,2}\.(?:[ ]?(?:19|20)\d\d|\d\d)?"
+    rf"|\d{{1,2}}\.?[ ](?i:{MONTH})(?:[ ](?:19|20)\d\d)?)(?!\w|[.,]\d)"
 )
 
 _UNITS = "first second third fourth fifth sixth seventh eighth ninth"
@@ -126,8 +137,6 @@ def find_date_lists(text: str, style: DateStyle) -> Iterator[Found]:
         for m in find_near_digits(_POINT_LIST, lower):
             if _is_list(m["some"], has_year=m["y"] is not None):
                 yield (*m.span(), DATE)
-        for m in find_near_digits(_WEEKDAY, text):
-            yield (*m.span(), DATE)
     for m in find_near_digits(_ISO_LIST, text, before=0, digits=6):
         if not COUNTED.match(text, m.end()):
             yield (*m.span(), DATE)
@@ -136,10 +145,19 @@ def find_date_lists(text: str, style: DateStyle) -> Iterator[Found]:
         pairs = [PAIR.match(text, m.start() + place.start()) for place in places]
         if all(pair is None or not is_rating(pair) for pair in pairs):
             yield (*m.span(), DATE)
+    for m in find_near_digits(_PAIR_BEHIND, text, before=0, digits=4):
+        pair = PAIR.match(text, m.start("pair"))
+        rated = pair is None or is_rating(pair) or COUNTED.match(text, m.end())
+        if not rated and (m["s"] == "/" or m["point"]):
+            yield (*m.span(), DATE)
     for m in find_near_digits(_SPACED, text, before=0, digits=4):
         a, b = int(m["a"] or m["c"]), int(m["b"] or m["d"] or m["e"])
         if (day_of(2000, a, b) or day_of(2000, b, a)) and not COUNTED.match(text, m.end()):
             yield (*m.span(), DATE)
+    for m in find_near_digits(_WEEKDAY, text):
+        yield (*m.span(), DATE)
+    for m in find_near_digits(_FEAST, lower) if any(word in lower for word in _FEASTS) else ():
+        yield (*m.span(), DATE)
     for m in find_near_digits(_WEEK, lower) if any(word in lower for word in _WEEKS) else ():
         if not COUNTED.match(text, m.end()):
             yield (*m.span(), DATE)

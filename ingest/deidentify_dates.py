@@ -73,6 +73,7 @@ _ONLY_GERMAN = {*_GERMAN, *("jänner", "feber", "maerz", "marz", "mär", "mrz", 
 _ONLY_GERMAN -= {names[0] for names in _MONTHS}
 _MONTH_NUMBER = {name: n for n, names in enumerate(_MONTHS, 1) for name in names}
 _WEEKDAYS = (
+    ("mon", "tues", "weds", "thurs", "fri", "sat", "sun"),
     ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
     ("montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag", "sonntag"),
@@ -87,6 +88,14 @@ ROMAN_NUMBER = {name: n for n, name in enumerate(_ROMAN, 1)}
 ROMAN = "(?:" + "|".join(sorted(_ROMAN, key=len, reverse=True)) + r")(?![^\W\d_])"
 
 MONTH = "(?:" + "|".join(sorted(_MONTH_NUMBER, key=len, reverse=True)) + r")(?![^\W\d_])\.?"
+_WEEKDAY_BEHIND = re.compile(
+    r"(?:[ ]?\(|,[ ](?:an? |ein )?)(?P<weekday>"
+    + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
+    + r")(?![^\W_])(?!\.?,?[ ](?:the |den |dem )?(?:\d|"
+    + MONTH
+    + r"[ ]\d))",
+    re.IGNORECASE,
+)
 _WEEKDAY_BEFORE = re.compile(
     r"(?<![^\W_])(?P<weekday>"
     + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
@@ -135,7 +144,7 @@ _MONTH_FIRST = re.compile(
 _MONTH_YEAR = re.compile(
     r"(?<![^\W_])(?P<m>"
     + MONTH
-    + r")(?P<g1>,?[ -]{1,2}(?:of )?)(?P<y>(?:1[6-9]|2[0-3])\d\d)(?![\w])",
+    + r")(?P<g1>,?[ /-]{0,2}(?:of )?)(?P<y>(?:1[6-9]|2[0-3])\d\d)(?![\w])",
     re.IGNORECASE,
 )
 _NUMBER_YEAR = re.compile(
@@ -356,6 +365,10 @@ def write_date(m: re.Match[str], stated: date | None, style: DateStyle, parts: s
     text = "".join(out) + m.string[at:end]
     if "th" not in groups and "g1" in groups and "d" in new:
         text = re.sub(r"(?<=\d)(?:st|nd|rd|th)(?=[ ])", _ordinal(moved.day), text, count=1)
+    behind = _WEEKDAY_BEHIND.match(m.string, end) if parts != "ym" else None
+    if behind is not None:
+        text += m.string[end : behind.start("weekday")] + _weekday_like(behind["weekday"], moved)
+        end = behind.end()
     named = _WEEKDAY_BEFORE.search(m.string, max(0, start - 16), start)
     if named is not None and parts != "ym":
         weekday = _weekday_like(named["weekday"], moved)

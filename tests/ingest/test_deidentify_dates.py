@@ -28,6 +28,10 @@ def scrub(text: str, *, month_first: bool = False) -> str:
         *("Mo 4.5.", "Mo., 4.5.", "Mo 04.05.2020", "Mi, den 6.5.20"),
         *("lundi 4 mai 2020", "lunes, 4 de mayo de 2020", "понедельник 4 мая 2020"),
         *("2020年5月4日 (月)", "2020年5月4日星期一", "2020년 5월 4일 월요일", "令和2年5月4日"),
+        *("4 et 5 mai 2020", "4 al 6 de mayo de 2020", "4 e 5 maggio 2020", "4 по 6 мая 2020"),
+        *("2020年5月4日至6日", "5月4-6日", "5月4日、6日", "4-6 mei 2020"),
+        *("04/05/2020 - 06/05", "4.5.2020 - 6.5.", "4.5.2020 und 6.5.", "Mo 4. Mai 2020"),
+        *("Christmas Day 2019", "Ostern 2020", "New Year's Eve 2019", "Easter Monday, 2020"),
         *("二〇二〇年五月四日", "五月四日", "mayo 4 de 2020"),
     ],
 )
@@ -68,6 +72,13 @@ def test_what_cannot_be_shifted_part_by_part_goes_as_a_whole(text: str) -> None:
         ("2020年05月04日", "2020年04月22日"),
         ("2020년 5월 4일", "2020년 4월 22일"),
         ("May. 4, 2020", "April. 22, 2020"),
+        (
+            "4 May 2020 (Monday), 5/14/2020, a Thursday",
+            "22 April 2020 (Wednesday), 5/2/2020, a Saturday",
+        ),
+        ("Tues 5/19/2020, Weds, May 20, 2020", "Thurs 5/7/2020, Fri, May 8, 2020"),
+        ("04.05.2020 (Montag)", "22.04.2020 (Mittwoch)"),
+        ("MAY2020, 04MAY2020", "MAY2020, 22APRIL2020"),
     ],
 )
 def test_a_date_of_another_form_or_language_is_shifted_in_it(text: str, shifted: str) -> None:
