@@ -104,6 +104,9 @@ def spell_postal_code(code: str) -> Iterator[Tokens]:
 
 
 def _without_flat(tokens: Tokens) -> Tokens:
+    """Leave out a flat's number, which stands behind the street or before it."""
+    if len(tokens) > 3 and tokens[0] in _FLATS:
+        return tokens[2:]
     places = [n for n, token in enumerate(tokens) if token in _FLATS and n > 1]
     return tokens[: places[0]] if places else tokens
 

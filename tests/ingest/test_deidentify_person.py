@@ -135,7 +135,11 @@ PLACES = {
             "postalCode": "63101-1234",
         },
         {"line": ["12 Elm Street", "Bonner Str. 5", "5 Long Road"], "postalCode": "SW1A 2AA"},
-        {"line": ["P.O. Box 4415"], "city": "Fort Worth", "postalCode": "D-30916"},
+        {
+            "line": ["P.O. Box 4415", "Flat 2, 10 Wendling Street"],
+            "city": "Fort Worth",
+            "postalCode": "D-30916",
+        },
     ]
 }
 
@@ -158,6 +162,7 @@ PLACES = {
         ("at 1200 Main", "at [ADDRESS]"),
         ("at Bonner Straße 5", "at [ADDRESS]"),
         ("at 12 Elm", "at [ADDRESS]"),
+        ("at 10 Wendling", "at [ADDRESS]"),
         ("at 5 Long Rd", "at [ADDRESS]"),
         ("5 long bones, the main problem, a box", "5 long bones, the main problem, a box"),
         ("63102; box 992; 1201 main", "63102; box 992; 1201 main"),
