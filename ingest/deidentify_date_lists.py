@@ -36,8 +36,8 @@ _AND_DAY = _AND + r"(?:the |den |dem )?"
 _APART = r"(?<![\w.,/:-])"
 
 _DAYS_BEHIND = re.compile(
-    MONTH + rf"[ ](?P<a>\d{{1,2}}){_TH}?(?:,[ ]?\d{{1,2}}{_TH}?)*"
-    rf"(?:{_AND_DAY}\d{{1,2}}{_TH}?)*{_AND_DAY}(?P<b>\d{{1,2}}){_TH}?(?![\w]|[.:/-]\d|,\d)"
+    MONTH + rf"[ ](?P<a>\d{{1,2}}){_TH}?(?:,[ ]?\d{{1,2}}{_TH}?){{0,12}}"
+    rf"(?:{_AND_DAY}\d{{1,2}}{_TH}?){{0,12}}{_AND_DAY}(?P<b>\d{{1,2}}){_TH}?(?![\w]|[.:/-]\d|,\d)"
     rf"(?P<y>,?[ ]{_YEAR})?"
 )
 _DAYS_BEFORE = re.compile(
@@ -54,13 +54,13 @@ _ISO_LIST = re.compile(
 )
 _POINT_AND = rf"(?:{_AND_DAY}(?:am |zum |vom )?|,[ ]?(?:am )?)"
 _POINT_LIST = re.compile(
-    rf"{_APART}(?P<some>(?:\d{{1,2}}\.(?:(?:\d{{1,2}}|{ROMAN})\.)?{_POINT_AND})+"
+    rf"{_APART}(?P<some>(?:\d{{1,2}}\.(?:(?:\d{{1,2}}|{ROMAN})\.)?{_POINT_AND}){{1,12}}"
     rf"|\d{{1,2}}(?:\.(?:\d{{1,2}}|{ROMAN}))?[ ]?-[ ]?)"
     rf"\d{{1,2}}\.[ ]?(?:\d{{1,2}}|{ROMAN})\.(?:[ ]?(?P<y>{_YEAR}|\d\d(?![\w]|[.,]\d)))?(?!\d)"
 )
 _POINTED = re.compile(r"\d\.[ ]?(?:\d{1,2}|[ivx]{1,4})\.")
 _SLASH_LIST = re.compile(
-    rf"{_APART}(?:(?P<some>(?:\d{{1,2}}/\d{{1,2}}(?:(?i:{_AND})(?:on )?|,[ ]?(?:on )?(?:and )?))+)"
+    rf"{_APART}(?:(?P<some>(?:\d{{1,2}}/\d{{1,2}}(?:(?i:{_AND})(?:on )?|,[ ]?(?:on )?(?:and )?)){{1,12}})"
     rf"\d{{1,2}}/\d{{1,2}}/(?:{_YEAR}|'?\d\d(?![\w]))(?![/.,-]\d)"
     rf"|(?:\d{{1,2}}/\d{{1,2}}-\d{{1,2}}|\d{{1,2}}-\d{{1,2}}/\d{{1,2}})/{_YEAR}(?![/.-]\d))"
 )

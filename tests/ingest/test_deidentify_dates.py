@@ -1,5 +1,7 @@
 """Dates of a note are shifted or go as a whole, whatever their form: no true day stays."""
 
+import time
+
 import pytest
 
 from ingest.deidentify_dates import DATE, DateStyle
@@ -106,3 +108,18 @@ def test_measurements_are_no_dates(text: str) -> None:
 def test_a_rated_pair_beside_a_date_stays() -> None:
     assert scrub("strength 4/5, 5/16/2020", month_first=True) == "strength 4/5, 5/4/2020"
     assert scrub("Take 1 or 2. May repeat").startswith("Take 1 or")
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["1., ", "1/2, ", "1-", "May 1, ", "4 5 ", "1.2. und ", "2020-05-04,", "4 et ", "5月4日、"],
+)
+def test_a_list_without_an_end_takes_time_in_proportion_to_its_length(part: str) -> None:
+    def steps(n: int) -> float:
+        text = part * n
+        start = time.process_time()
+        scrub(text)
+        return time.process_time() - start
+
+    steps(100)
+    assert steps(8_000) < 60 * max(steps(400), 0.005)
