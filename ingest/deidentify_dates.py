@@ -11,16 +11,12 @@ written anew with it. Dates in text keep the form that they are written in:
     March 1st, 2024  1 March 2024  1. März  01-MAR-24  English and German months, cut short or not
     March 2024  03/2024  2024-03                       the middle of the month is shifted
     12.III.1950  12/iii/50                             the month in roman numerals
-    on 3/14  am 3.4.  seit 3.IV.  on 3/4 and 3/9       after a word that makes a date of it
 
-A day and a month alone are a date after a word such as "on", "since", "am", a weekday or "admitted"
-where what follows is nothing that is counted so ("on 1/2 tablet"); and after a word that stands
-before other pairs as well ("from", "to", "after", "ab") where the sentence rates nothing, either
-("power from 3/5 to 4/5"). What is joined to such a date is one, too: "on 3/4 and 3/9".
-A year alone stays: it is no part of a day. What is written as a date and is none (`31.02.2024`) is
-[DATE], and so is a period whose ends share a month or year ("March 4 - 9, 2024"). `dateparser` 1.5
-was tried: 53 kB a second, and "a 60" was a date. Over 400 lines, since the forms stand or fall with
-each other: what one takes another must not.
+Days and months alone are in deidentify_date_pairs.py, what is [DATE] as a whole in
+deidentify_date_lists.py, and other languages in deidentify_date_languages.py. A year alone stays:
+it is no part of a day. What is written as a date and is none (`31.02.2024`) is [DATE]. `dateparser`
+1.5 was tried: 53 kB a second, and "a 60" was a date. Over 400 lines, since the forms stand or fall
+with each other: what one takes another must not.
 """
 
 import hmac
@@ -34,12 +30,23 @@ from ingest.deidentify_digits import find_near_digits, lowered
 
 __all__ = [
     "DATE",
+    "MONTH",
+    "MONTH_STEMS",
+    "ROMAN",
+    "ROMAN_NUMBER",
+    "WEEKDAY_PLACE",
     "DateStyle",
+    "Found",
+    "day_of",
     "find_compact_dates",
     "find_dates",
     "find_plain_dates",
+    "month_words",
+    "orders_of",
     "shift_days",
     "shift_dicom",
+    "shifted",
+    "write_date",
 ]
 
 DATE = "[DATE]"
@@ -66,36 +73,45 @@ _ONLY_GERMAN = {*_GERMAN, *("jänner", "feber", "maerz", "marz", "mär", "mrz", 
 _ONLY_GERMAN -= {names[0] for names in _MONTHS}
 _MONTH_NUMBER = {name: n for n, names in enumerate(_MONTHS, 1) for name in names}
 _WEEKDAYS = (
+    ("mon", "tues", "weds", "thurs", "fri", "sat", "sun"),
     ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
     ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
     ("montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag", "sonntag"),
 )
-_WEEKDAY_PLACE = {
+WEEKDAY_PLACE = {
     name: (row, n) for row, names in enumerate(_WEEKDAYS) for n, name in enumerate(names)
 }
 
-_STEMS = sorted({name[:3] for name in _MONTH_NUMBER})
+MONTH_STEMS = sorted({name[:3] for name in _MONTH_NUMBER})
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
-_ROMAN_NUMBER = {name: n for n, name in enumerate(_ROMAN, 1)}
-_R = "(?:" + "|".join(sorted(_ROMAN, key=len, reverse=True)) + r")(?![^\W\d_])"
+ROMAN_NUMBER = {name: n for n, name in enumerate(_ROMAN, 1)}
+ROMAN = "(?:" + "|".join(sorted(_ROMAN, key=len, reverse=True)) + r")(?![^\W\d_])"
 
-_M = "(?:" + "|".join(sorted(_MONTH_NUMBER, key=len, reverse=True)) + r")(?![^\W\d_])\.?"
+MONTH = "(?:" + "|".join(sorted(_MONTH_NUMBER, key=len, reverse=True)) + r")(?![^\W\d_])\.?"
+_WEEKDAY_BEHIND = re.compile(
+    r"(?:[ ]?\(|,[ ](?:an? |ein )?)(?P<weekday>"
+    + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
+    + r")(?![^\W_])(?!\.?,?[ ](?:the |den |dem )?(?:\d|"
+    + MONTH
+    + r"[ ]\d))",
+    re.IGNORECASE,
+)
 _WEEKDAY_BEFORE = re.compile(
     r"(?<![^\W_])(?P<weekday>"
-    + "|".join(sorted(_WEEKDAY_PLACE, key=len, reverse=True))
+    + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
     + r")(?:\.?,?[ ]+(?:the |den |dem )?)$",
     re.IGNORECASE,
 )
-_MONTH_WORD = re.compile(r"(?<![^\W\d_])" + _M)
+_MONTH_WORD = re.compile(r"(?<![^\W\d_])" + MONTH)
 _TH = r"(?:st|nd|rd|th|\.)?"
-# What stands before or behind may be the other end of a period: 04.03.2024-09.03.2024.
-_BEFORE = r"(?<![^\W_])(?:(?<!\d[.,:/-])|(?<=[./]\d{4}-)|(?<=[./]\d\d-))"
-_AFTER = r"(?![^\W_])(?![.,/]?\d)(?!-\d(?!\d?[./]\d{1,2}[./]\d\d))"
+# What stands before or behind may be another date: 04.03.2024-09.03.2024, 04.03.2024,09.03.2024.
+_BEFORE = r"(?<![^\W_])(?:(?<!\d[.,:/-])|(?<=[./]\d{4}[,-])|(?<=[./]\d\d[,-]))"
+_AFTER = r"(?![^\W_])(?![./]?\d)(?![,-]\d(?!\d?[./]\d{1,2}[./]\d\d))"
 _NO_UNIT = r"(?![ ]?(?:%|(?:mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|h|hours?|days?|weeks?|months?)\b))"
-_TIME_AFTER = r"(?=T\d\d:|(?![^\W_])(?!-?\d))(?![.,]\d)"
+_TIME_AFTER = r"(?=T\d\d:|(?![^\W_])(?!-?\d))(?!\.\d|,\d(?!\d{3}-))"
 
 _ISO = re.compile(
-    _BEFORE.replace("/", "")
+    r"(?<![^\W_])(?:(?<!\d[.,:-])|(?<=-\d\d[,-]))"
     + r"(?P<y>(?:1[6-9]|2[0-3])\d\d)(?P<s>[-/._])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})"
     + _TIME_AFTER,
     re.IGNORECASE,
@@ -114,19 +130,21 @@ _DAY_FIRST = re.compile(
     r"(?<![\w.])(?P<d>\d{1,2})"
     + _TH
     + r"(?P<g1>[ ]?(?:of )?[-./ ]?[ ]?)(?P<m>"
-    + _M
+    + MONTH
     + r")(?:(?P<g2>,?[-./ ]?[ ]?'?)(?P<y>(?:1[6-9]|2[0-3])\d\d|(?<=['/-])\d\d)(?![\w]))?",
     re.IGNORECASE,
 )
 _DAY_WIDTH = len("31st of - ")
 _MONTH_FIRST = re.compile(
-    r"(?<![^\W_])(?P<m>" + _M + r")(?P<g1>[ -]{1,2}(?:the )?)(?P<d>\d{1,2})(?P<th>st|nd|rd|th)?"
+    r"(?<![^\W_])(?P<m>" + MONTH + r")(?P<g1>[ -]{1,2}(?:the )?)(?P<d>\d{1,2})(?P<th>st|nd|rd|th)?"
     r"(?![\w]|[.:/]\d|,\d(?!\d{3}(?!\d))|[ ]?(?:mg|mcg|ml|g|kg|%|mmol|units?|x)\b)"
     r"(?:(?P<g2>(?:,|,?[- ]{1,2})'?)(?P<y>(?:1[6-9]|2[0-3])\d\d|(?<=')\d\d)(?![\w]))?",
     re.IGNORECASE,
 )
 _MONTH_YEAR = re.compile(
-    r"(?<![^\W_])(?P<m>" + _M + r")(?P<g1>,?[ -]{1,2}(?:of )?)(?P<y>(?:1[6-9]|2[0-3])\d\d)(?![\w])",
+    r"(?<![^\W_])(?P<m>"
+    + MONTH
+    + r")(?P<g1>,?[ /-]{0,2}(?:of )?)(?P<y>(?:1[6-9]|2[0-3])\d\d)(?![\w])",
     re.IGNORECASE,
 )
 _NUMBER_YEAR = re.compile(
@@ -134,60 +152,11 @@ _NUMBER_YEAR = re.compile(
     r"|(?P<y2>(?:19|20)\d\d)-(?P<m2>0[1-9]|1[0-2]))(?![^\W_]|[.,/-]\d)"
 )
 _ROMAN_MONTH = re.compile(
-    _BEFORE + r"(?P<d>\d{1,2})(?:(?P<s>[ ]?[./-][ ]?)(?P<m>" + _R + r")(?P=s)"
+    _BEFORE + r"(?P<d>\d{1,2})(?:(?P<s>[ ]?[./-][ ]?)(?P<m>" + ROMAN + r")(?P=s)"
     r"(?P<y>(?:1[6-9]|2[0-3])\d\d|'?\d\d" + _NO_UNIT + r")"
-    r"|\.?[ ](?P<m2>" + _R + r")\.?[ ](?P<y2>(?:1[6-9]|2[0-3])\d\d))" + _AFTER,
+    r"|\.?[ ](?P<m2>" + ROMAN + r")\.?[ ](?P<y2>(?:1[6-9]|2[0-3])\d\d))" + _AFTER,
     re.IGNORECASE,
 )
-_PAIR = re.compile(
-    r"(?P<a>\d{1,2})(?P<s>[/.])(?P<b>\d{1,2}|" + _R + r")(?P<end>\.?)"
-    r"(?![\w]|[.,/:]\d|-\d(?!\d?[./]\d))",
-    re.IGNORECASE,
-)
-_DATE_WORD = re.compile(
-    r"\b(?:(?P<sure>on|since|until|till|dated|seen|due|born|died|admitted|discharged|am|seit|vom|zum"
-    r"|bis|den|dem|geb(?:oren)?|gest(?:orben)?|verstorben|aufgenommen|entlassen|dat(?:e|um)[ ]?:|"
-    + "|".join(sorted(_WEEKDAY_PLACE, key=len, reverse=True))
-    + r")|from|to|by|after|before|between|through|of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
-    r"(?:the |den |dem |zum )?(?=\d)"
-)
-_JOINED = re.compile(
-    r"[ ]?(?:[-–—,&+]|\b(?:and|or|to|until|till|through|und|oder|bis)\b)[ ]?"
-    r"(?:on |the |am |zum |den )?(?=\d)",
-    re.IGNORECASE,
-)
-_SHOWN = re.compile(
-    r"(?:^[ \t*•-]*(?=\d{1,2}[/.]\d{1,2}\.?[ ]?:(?!\d))"
-    r"|(?<![\w.,:/-])(?=\d{1,2}[/.]\d{1,2}\.?,?[ ](?:at |um |@[ ]?)?(?:[01]?\d|2[0-3]):[0-5]\d\b))",
-    re.MULTILINE,
-)
-"""Before what a clock or a colon makes a date of, at the beginning of a line."""
-
-_COUNTED = re.compile(
-    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|cm|mm|mmol|h|of|ago|daily|twice|bid|od|prn|ns|hpf|fach)\b"
-    r"|(?:lit(?:er|re)|tab|tbl|pill|cap|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day|week"
-    r"|month|hour|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
-    r"|cultur|criteri|point|vision|visus|saline|kraft|schmerz|punkt|stück|nächt|tag|woche|monat"
-    r"|stunde)\w*)",
-    re.IGNORECASE,
-)
-_RATED = re.compile(
-    r"\b(?:murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|kraft|schmerz|scor|scale|skala"
-    r"|grad|rat|nrs|vas|mrc|gcs|apgar|reduc|decreas|increas|cut|halv|improv|worsen|fell|rose|drop"
-    r"|declin|tab|pill|criteri|total|visus|vision)\w*",
-    re.IGNORECASE,
-)
-_OF_SO_MANY = frozenset([2, 3, 4, 5, 6, 8, 10])
-_SENTENCE = 60  # characters to look for what is rated
-
-# A period whose ends share a month or a year: moved one by one, they would tell another duration.
-_SHARED = re.compile(
-    r"(?<![^\W_])(?:" + _M + r"[ ]\d{1,2}(?:st|nd|rd|th)?[ ]?[-–—][ ]?\d{1,2}(?:st|nd|rd|th)?,?"
-    r"|\d{1,2}\.?[ ]?[-–—][ ]?\d{1,2}\.?[ ]?(?:\d{1,2}\.|" + _M + r",?|" + _R + r"\.)"
-    r"|\d{1,2}[./](?:\d{1,2}|" + _R + r")\.?[ ]?[-–—][ ]?\d{1,2}[./](?:\d{1,2}|" + _R + r")[./])"
-    r"[ ]?(?:1[6-9]|2[0-3])\d\d(?![\w])"
-)
-
 Found = tuple[int, int, str]
 """Where a date stands in the text, and what is to stand there."""
 
@@ -236,22 +205,16 @@ def find_dates(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_dates(text, style)][:3]
     ['2024-04-01', '[DATE]', 'April 5th, 2024']
     """
-    shifts = style.days or style.in_place
-    for m in find_near_digits(_SHARED, lowered(text)) if shifts else ():
-        yield (*m.span(), DATE)
     for m in find_near_digits(_ISO, text, before=0, digits=6):
-        yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
+        yield write_date(m, day_of(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
     yield from _find_numbers(text, style)
-    lower = lowered(text)
-    if any(name in lower for name in _STEMS):
-        yield from _find_months(text, style)
+    yield from _find_months(text, style)
     for m in find_near_digits(_NUMBER_YEAR, text, before=0, digits=5):
         year, month = m["y"] or m["y2"], m["m"] or m["m2"]
-        yield _written(m, _date(int(year), int(month), 15), style, "ym")
+        yield write_date(m, day_of(int(year), int(month), 15), style, "ym")
     for m in find_near_digits(_ROMAN_MONTH, text, before=0):
-        month, year = _ROMAN_NUMBER[(m["m"] or m["m2"]).lower()], _year(m["y"] or m["y2"], style)
-        yield _written(m, _date(year, month, int(m["d"])), style, "ymd")
-    yield from _find_pairs(text, style)
+        month, year = ROMAN_NUMBER[(m["m"] or m["m2"]).lower()], _year(m["y"] or m["y2"], style)
+        yield write_date(m, day_of(year, month, int(m["d"])), style, "ymd")
 
 
 def find_plain_dates(text: str, style: DateStyle) -> Iterator[Found]:
@@ -261,7 +224,7 @@ def find_plain_dates(text: str, style: DateStyle) -> Iterator[Found]:
     ['2024-03-02']
     """
     for m in find_near_digits(_ISO, text, before=0, digits=6):
-        yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
+        yield write_date(m, day_of(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
     for start, end, new in _find_numbers(text, style):
         if re.search(r"\d{4}$", text[start:end]):
             yield start, end, new
@@ -274,7 +237,7 @@ def find_compact_dates(text: str, style: DateStyle) -> Iterator[Found]:
     [(0, 14, '20240302101500')]
     """
     for m in find_near_digits(_COMPACT, text, before=0, digits=8):
-        yield _written(m, _date(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
+        yield write_date(m, day_of(int(m["y"]), int(m["m"]), int(m["d"])), style, "ymd")
 
 
 def shift_dicom(text: str, days: int) -> str | None:
@@ -287,7 +250,7 @@ def shift_dicom(text: str, days: int) -> str | None:
     if read is None:
         return None
     year, month, day, rest = read.groups()
-    stated = _date(int(year), int(month or 6), int(day or 15))
+    stated = day_of(int(year), int(month or 6), int(day or 15))
     moved = stated and _move(stated, days)
     if moved is None:
         return None
@@ -300,21 +263,30 @@ def shift_dicom(text: str, days: int) -> str | None:
 
 
 def _find_months(text: str, style: DateStyle) -> Iterator[Found]:
-    for word in find_near_digits(_MONTH_WORD, lowered(text)):
-        m = _day_before(text, word.start()) or _MONTH_FIRST.match(text, word.start())
+    for place in month_words(text):
+        m = _day_before(text, place) or _MONTH_FIRST.match(text, place)
         if m is None:
-            m = _MONTH_YEAR.match(text, word.start())
+            m = _MONTH_YEAR.match(text, place)
             if m is not None:
-                yield _written(m, _date(int(m["y"]), _month(m["m"]), 15), style, "ym")
+                yield write_date(m, day_of(int(m["y"]), _month(m["m"]), 15), style, "ym")
             continue
         first = m.start("m") == m.start()
         if first and m["m"] in ("may", "march", "mar") and not m["y"]:
             continue  # "may 5": a verb
         day = int(m["d"])
         year = _year(m["y"], style) if m["y"] else style.year or 2001
-        stated = _date(year, _month(m["m"]), day)
+        stated = day_of(year, _month(m["m"]), day)
         if stated is not None or m["y"] or 1 <= day <= 31:
-            yield _written(m, stated, style, "ymd" if m["y"] else "md")
+            yield write_date(m, stated, style, "ymd" if m["y"] else "md")
+
+
+@lru_cache(maxsize=2)
+def month_words(text: str) -> list[int]:
+    """List where the names of English and German months begin, near digits."""
+    lower = lowered(text)
+    if not any(name in lower for name in MONTH_STEMS):
+        return []
+    return [m.start() for m in find_near_digits(_MONTH_WORD, lower)]
 
 
 def _day_before(text: str, month: int) -> re.Match[str] | None:
@@ -327,47 +299,6 @@ def _day_before(text: str, month: int) -> re.Match[str] | None:
     return None
 
 
-def _find_pairs(text: str, style: DateStyle) -> Iterator[Found]:
-    """Give days and months alone, where a word, a clock or a colon makes dates of them."""
-    words = find_near_digits(_DATE_WORD, lowered(text))
-    places = [(m.end(), m["sure"] is not None) for m in words]
-    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lowered(text), digits=2)]
-    for place, sure in places:
-        m = _PAIR.match(text, place)
-        # A number with a point is one, unless a point ends it, too: "from 3.4 to 5.6".
-        if m is None or not (sure or (m["s"] + m["end"] != "." and not _is_rating(m))):
-            continue
-        while m is not None and not _COUNTED.match(text, m.end()):
-            found = _shifted_pair(m, style)
-            if found is None:
-                break
-            yield found
-            joined = _JOINED.match(text, m.end())
-            m = _PAIR.match(text, joined.end()) if joined else None
-
-
-def _is_rating(m: re.Match[str]) -> bool:
-    """Say whether a pair is so many of so many, in a sentence that counts or rates something."""
-    if not m["b"].isdigit() or int(m["b"]) not in _OF_SO_MANY or int(m["a"]) > int(m["b"]):
-        return False
-    before = re.split(r"[.;\n]", m.string[max(0, m.start() - _SENTENCE) : m.start()])[-1]
-    behind = re.split(r"[;\n]|\.[ ]", m.string[m.end() : m.end() + _SENTENCE])[0]
-    return _RATED.search(before) is not None or _RATED.search(behind) is not None
-
-
-def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:
-    first, second = int(m["a"]), m["b"]
-    if not second.isdigit():
-        orders = [(first, _ROMAN_NUMBER[second.lower()])]
-    else:
-        orders = _orders(first, int(second), m["s"], style.month_first)
-    for day, month in orders:
-        stated = _date(style.year or 2001, month, day)
-        if stated:
-            return _written(m, stated, style, "ab" if day == first else "ba")
-    return None
-
-
 def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
     matches = list(find_near_digits(_NUMBERS, text, before=0, digits=4))
     month_first = style.month_first
@@ -376,28 +307,27 @@ def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
             month_first = int(m["b"]) > 12
     for m in matches:
         year = _year(m["y"], style)
-        for day, month in _orders(int(m["a"]), int(m["b"]), m["s"], month_first):
-            stated = _date(year, month, day)
+        for day, month in orders_of(int(m["a"]), int(m["b"]), m["s"], month_first):
+            stated = day_of(year, month, day)
             if stated is not None:
                 # Which of the two comes first is how it was read.
-                yield _written(m, stated, style, "ab" if day == int(m["a"]) else "ba")
+                yield write_date(m, stated, style, "ab" if day == int(m["a"]) else "ba")
                 break
         else:
             if len(m["y"]) == 4:  # `20/30/40` may be anything
                 yield (*m.span(), DATE)
 
 
-def _orders(a: int, b: int, separator: str, month_first: bool) -> list[tuple[int, int]]:
+def orders_of(a: int, b: int, separator: str, month_first: bool) -> list[tuple[int, int]]:
+    """Give the ways to read two numbers as day and month, the likelier first."""
     day_first = [(a, b), (b, a)]
     return day_first[::-1] if month_first and separator != "." else day_first
 
 
-def _written(m: re.Match[str], stated: date | None, style: DateStyle, parts: str) -> Found:
+def write_date(m: re.Match[str], stated: date | None, style: DateStyle, parts: str) -> Found:
     """Write the shifted date into the match, in its own form."""
     start, end = m.span()
-    if stated is None or stated in style.hidden:
-        return start, end, DATE
-    moved = _move(stated, style.days)
+    moved = shifted(stated, style)
     if moved is None:
         return start, end, DATE
     groups = m.groupdict()
@@ -435,6 +365,10 @@ def _written(m: re.Match[str], stated: date | None, style: DateStyle, parts: str
     text = "".join(out) + m.string[at:end]
     if "th" not in groups and "g1" in groups and "d" in new:
         text = re.sub(r"(?<=\d)(?:st|nd|rd|th)(?=[ ])", _ordinal(moved.day), text, count=1)
+    behind = _WEEKDAY_BEHIND.match(m.string, end) if parts != "ym" else None
+    if behind is not None:
+        text += m.string[end : behind.start("weekday")] + _weekday_like(behind["weekday"], moved)
+        end = behind.end()
     named = _WEEKDAY_BEFORE.search(m.string, max(0, start - 16), start)
     if named is not None and parts != "ym":
         weekday = _weekday_like(named["weekday"], moved)
@@ -442,11 +376,19 @@ def _written(m: re.Match[str], stated: date | None, style: DateStyle, parts: str
     return start, end, text
 
 
-def _date(year: int, month: int, day: int) -> date | None:
+def day_of(year: int, month: int, day: int) -> date | None:
+    """Give a day of the calendar, or None."""
     try:
         return date(year, month, day)
     except ValueError:
         return None
+
+
+def shifted(stated: date | None, style: DateStyle) -> date | None:
+    """Shift a day; give None where it is none, is hidden, or lies outside of the calendar."""
+    if stated is None or stated in style.hidden:
+        return None
+    return _move(stated, style.days)
 
 
 def _move(stated: date, days: int) -> date | None:
@@ -491,7 +433,7 @@ def _month_like(written: str, month: int, *, tight: bool = False) -> str:
     """
     bare = written.rstrip(".")
     name = bare.lower()
-    if name in _ROMAN_NUMBER:
+    if name in ROMAN_NUMBER:
         roman = _ROMAN[month - 1]
         return roman.upper() if bare.isupper() else roman
     full = (_GERMAN if name in _ONLY_GERMAN else [names[0] for names in _MONTHS])[month - 1]
@@ -502,7 +444,7 @@ def _month_like(written: str, month: int, *, tight: bool = False) -> str:
 
 
 def _weekday_like(written: str, moved: date) -> str:
-    row, _ = _WEEKDAY_PLACE[written.lower()]
+    row, _ = WEEKDAY_PLACE[written.lower()]
     new = _WEEKDAYS[row][moved.weekday()]
     return new.upper() if written.isupper() else new.capitalize() if written[0].isupper() else new
 

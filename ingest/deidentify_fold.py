@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-__all__ = ["Folded", "Token", "fold", "fold_word", "tokens_of"]
+__all__ = ["Folded", "Token", "fold", "fold_word", "spellings", "tokens_of"]
 
 _TOKEN = re.compile(r"[^\W_]+")
 _BROKEN_WORD = re.compile(r"-\s{1,4}(?=[^\W\d_])")
@@ -30,6 +30,7 @@ _PLAIN = {
 }
 _LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th"}
 _LETTERS["ı"] = "i"
+_UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue"))
 
 
 Token = tuple[str, int, int]
@@ -157,6 +158,21 @@ def tokens_of(words: str) -> tuple[str, ...]:
     ('o', 'keefe', 'muller')
     """
     return tuple(_TOKEN.findall(fold_word(words)))
+
+
+def spellings(words: str) -> list[str]:
+    """Give a name as it is and as it is typed without umlauts, and the other way round.
+
+    >>> spellings("Müller"), spellings("Mueller")
+    (['Müller', 'Mueller'], ['Mueller', 'Muller'])
+    """
+    if not words.strip():
+        return []
+    spelled = words
+    for letter, typed in _UMLAUTS:
+        spelled = spelled.replace(letter, typed)
+    back = re.sub("(?i)(a|o|u)e", r"\1", words)
+    return list(dict.fromkeys([words, spelled, back]))
 
 
 @lru_cache(maxsize=1 << 16)

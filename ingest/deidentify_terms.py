@@ -25,15 +25,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ingest.deidentify_context import FUNCTION_WORDS, names_somebody, stands_after_title
-from ingest.deidentify_fold import Folded, Token, fold_word, tokens_of
+from ingest.deidentify_fold import Folded, Token, fold_word, spellings, tokens_of
+from ingest.deidentify_numbers import find_known_numbers
+from ingest.deidentify_places import spell_line, spell_postal_code, spell_town
+from ingest.deidentify_unspaced import Unspaced
 from ingest.deidentify_words import (
     NOBODY,
     ORDINARY,
     PARTICLES,
     TITLES,
     find_eponym,
-    shorten_street,
-    without_flat,
 )
 
 __all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms"]
@@ -42,8 +43,6 @@ NAME, ADDRESS, CONTACT, ID = "[NAME]", "[ADDRESS]", "[CONTACT]", "[ID]"
 
 _ANYWHERE, _WHOLE, _CAPITAL, _CONTEXT, _BESIDE = range(5)
 _WIDEST_GAP = 3
-_UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("Ä", "Ae"), ("Ö", "Oe"), ("Ü", "Ue"))
-_RUN = re.compile(r"\+?\(?\d[\d ().\-/]{3,28}\d")
 _BETWEEN_NAMES = re.compile(r"[\s.,;'\"()/_\-]*")
 
 Span = tuple[int, int, str]
@@ -81,10 +80,14 @@ class Terms:
 
     initials: set[str] = field(default_factory=set)
 
+    unspaced: Unspaced = field(default_factory=Unspaced)
+    """What is written without word breaks."""
+
     def add_name(self, given: Sequence[str] = (), family: str = "") -> None:
         """Add a person's name; either part may be missing."""
-        firsts = [part for name in given for part in _spellings(name)]
-        lasts = _spellings(family)
+        self.unspaced.add_name(given, family, NAME)
+        firsts = [part for name in given for part in spellings(name)]
+        lasts = spellings(family)
         for spelled in (*firsts, *lasts):
             self._add_words(spelled, NAME)
         for first in firsts:
@@ -101,10 +104,11 @@ class Terms:
 
     def add_whole_name(self, given: Sequence[str], family: str) -> None:
         """Add a name that counts only with its given and family name side by side."""
+        self.unspaced.add_name(given[:1], family, NAME, whole=True)
         first, last = [], []
         if given:
-            first = [tokens_of(spelled) for spelled in _spellings(given[0])]
-        last = [tokens_of(spelled) for spelled in _spellings(family)]
+            first = [tokens_of(spelled) for spelled in spellings(given[0])]
+        last = [tokens_of(spelled) for spelled in spellings(family)]
         for a in filter(None, first):
             for b in filter(None, last):
                 self._add(a + b, NAME, _care_of(a + b))
@@ -123,17 +127,16 @@ class Terms:
     def add_place(self, lines: Iterable[str] = (), city: str = "", postal_code: str = "") -> None:
         """Add an address; state and country stay, as they tell little."""
         for line in lines:
-            for spelled in _spellings(line):
-                tokens = tokens_of(spelled)
-                for variant in {tokens, without_flat(tokens)}:
-                    self._add_line(variant)
-                    self._add_line(shorten_street(variant))
-        for spelled in _spellings(city):
-            tokens = tokens_of(spelled)
-            short = len(tokens) == 1 and len(tokens[0]) < 4
-            self._add(tokens, ADDRESS, _BESIDE if short else _care_of(tokens))
-        code = tokens_of(postal_code)
-        if code:
+            self.unspaced.add_place(line, ADDRESS)
+            for spelled in spellings(line):
+                for way, alone in spell_line(spelled):
+                    self._add_line(way, alone=alone)
+        self.unspaced.add_place(city, ADDRESS)
+        for spelled in spellings(city):
+            for tokens in spell_town(spelled):
+                short = len(tokens) == 1 and len(tokens[0]) < 4
+                self._add(tokens, ADDRESS, _BESIDE if short else _care_of(tokens))
+        for code in spell_postal_code(postal_code):
             self._add(code + tokens_of(city), ADDRESS, _ANYWHERE if city else _BESIDE)
             self._add(code, ADDRESS, _ANYWHERE if len("".join(code)) >= 5 else _BESIDE)
 
@@ -199,6 +202,7 @@ class Terms:
         for word in words & other.phrases.keys():
             for phrase in other.phrases[word].values():
                 self._add((word, *phrase.rest), phrase.tag, phrase.care)
+        self.unspaced.add_met(other.unspaced, words)
 
     def __bool__(self) -> bool:
         return bool(self.phrases or self.digits)
@@ -243,20 +247,18 @@ class Terms:
             if phrase is not None and phrase.care < _BESIDE:
                 hits.append((start, end, phrase.tag, _ANYWHERE))
         hits += [(*span, _ANYWHERE) for span in self.find_numbers(text)]
+        if self.unspaced:
+            hits += [(*span, _ANYWHERE) for span in self.unspaced.find(text)]
         if named:
             hits += self._find_initials(text.text, tokens)
         return _settle(text.text, sorted(hits)) if hits else []
 
     def find_numbers(self, text: Folded) -> list[Span]:
         """List where known numbers stand, in whatever groups their digits are."""
-        found: list[Span] = []
-        for run in _RUN.finditer(text.plain) if self.digits else ():
-            number = re.sub(r"\D", "", run[0])
-            for part in (number, number.lstrip("0"), number[-10:]):
-                if part in self.digits:
-                    found.append((*text.in_plain(*run.span()), self.digits[part]))
-                    break
-        return found
+        if not self.digits:
+            return []
+        found = find_known_numbers(text.plain, self.digits, self.own | self.own_numbers)
+        return [(*text.in_plain(start, end), tag) for start, end, tag in found]
 
     def _longest(self, tokens: Sequence[Token], index: int) -> tuple[int, str, int] | None:
         word = tokens[index][0]
@@ -309,10 +311,14 @@ class Terms:
             if len(glued) >= 5 and glued not in ORDINARY:
                 self._add((glued,), NAME, _ANYWHERE)
 
-    def _add_line(self, tokens: tuple[str, ...]) -> None:
-        if len(tokens) > 1:
-            self._add(tokens, ADDRESS, _ANYWHERE)
+    def _add_line(self, tokens: tuple[str, ...], *, alone: bool) -> None:
         street = tuple(token for token in tokens if not token[0].isdigit())
+        if len(tokens) > 1:
+            # "12 Elm" is an address and "5 long" is none; "1200 elm" is one.
+            plain = not alone and len(tokens[0]) < 3 and _care_of(street) != _ANYWHERE
+            self._add(tokens, ADDRESS, _CAPITAL if plain else _ANYWHERE)
+        if not alone:
+            return
         if len(street) > 1 or (street and len(street[0]) >= 6):
             self._add(street, ADDRESS, _care_of(street))
 
@@ -328,17 +334,6 @@ class Terms:
         if len(rest) not in lengths:
             lengths.append(len(rest))
             lengths.sort(reverse=True)
-
-
-def _spellings(words: str) -> list[str]:
-    """Give a name as it is and as it is typed without umlauts, and the other way round."""
-    if not words.strip():
-        return []
-    spelled = words
-    for letter, typed in _UMLAUTS:
-        spelled = spelled.replace(letter, typed)
-    back = re.sub("(?i)(a|o|u)e", r"\1", words)
-    return list(dict.fromkeys([words, spelled, back]))
 
 
 def _care_of(tokens: tuple[str, ...]) -> int:
@@ -383,6 +378,8 @@ def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
 def _is_sure(text: str, start: int, end: int, tag: str, care: int, *, shouted: bool) -> bool:
     if care == _ANYWHERE or (tag == NAME and stands_after_title(text, start)):
         return True
+    if tag == ADDRESS and text[start].isdigit():
+        return care == _CAPITAL and text[start:end].lstrip("0123456789 ")[:1].isupper()
     if not text[start].isupper() or care == _BESIDE:
         return False
     if care == _CAPITAL:

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from ingest.deidentify_date_languages import FOREIGN_MONTHS, find_foreign_dates
+from ingest.deidentify_date_lists import ORDINALS, find_date_lists, find_worded_dates
+from ingest.deidentify_date_pairs import find_date_pairs
 from ingest.deidentify_dates import (
     DATE,
     DateStyle,
@@ -24,6 +27,7 @@ from ingest.deidentify_digits import find_near_digits, has_digits, has_login
 from ingest.deidentify_fold import Folded, fold, tokens_of
 from ingest.deidentify_patterns import find_after_words, find_likely, find_long_numbers, find_sure
 from ingest.deidentify_terms import NAME, Span, Terms
+from ingest.deidentify_unspaced import has_unspaced
 
 __all__ = ["Scrubber"]
 
@@ -77,10 +81,10 @@ class Scrubber:
         if (
             not known
             and not seen.suspicious
-            and not (seen.has_digits and (style.reads or self.birth_years))
+            and not (seen.dated and (style.reads or self.birth_years))
         ):
             return text
-        return _replaced(text, [*known, *self._find_in_words(seen.folded, style)])
+        return _replaced(text, [*known, *self._find_in_words(seen, style)])
 
     def is_identifier(self, number: str) -> bool:
         """Say whether a whole number is one of the patient's, or the birth date where dates go."""
@@ -140,7 +144,8 @@ class Scrubber:
     def _find_known(self, seen: "_Seen") -> list[Span]:
         found: list[Span] = []
         for known in (self.terms, self.staff):
-            if seen.broken or not seen.words.isdisjoint(known.phrases):
+            inside = seen.unspaced and known.unspaced
+            if seen.broken or inside or not seen.words.isdisjoint(known.phrases):
                 found += known.find(seen.folded)
             elif seen.has_digits and known.digits:
                 found += known.find_numbers(seen.folded)
@@ -150,12 +155,12 @@ class Scrubber:
         own = self.terms.own | self.terms.own_numbers
         return text.isdigit() and len(text) < 8 and text not in own
 
-    def _find_in_words(self, text: Folded, style: DateStyle) -> Iterator[Span]:
-        plain = text.plain
+    def _find_in_words(self, seen: "_Seen", style: DateStyle) -> Iterator[Span]:
+        text, plain = seen.folded, seen.folded.plain
         dated = style.reads
         for found in (
             find_sure(plain),
-            self._find_dates(plain, style) if dated else (),
+            self._find_dates(seen, style) if dated else (),
             find_likely(plain),
             find_compact_dates(plain, style) if dated else (),
             self._find_births(plain) if dated else (),
@@ -164,8 +169,15 @@ class Scrubber:
             for start, end, new in found:
                 yield (*text.in_plain(start, end), new)
 
-    def _find_dates(self, plain: str, style: DateStyle) -> Iterator[Span]:
+    def _find_dates(self, seen: "_Seen", style: DateStyle) -> Iterator[Span]:
+        plain = seen.folded.plain
+        yield from find_date_lists(plain, style)
+        if not seen.words.isdisjoint(ORDINALS):
+            yield from find_worded_dates(plain, style)
+        if seen.unspaced or not seen.words.isdisjoint(FOREIGN_MONTHS):
+            yield from find_foreign_dates(plain, style)
         yield from find_dates(plain, style)
+        yield from find_date_pairs(plain, style)
         for year in self.birth_years:
             for m in re.finditer(rf"(?<![\w.,-]){year}(?![\w-]|[.,]\d)", plain):
                 yield (*m.span(), DATE)
@@ -198,7 +210,13 @@ class _Seen:
     broken: bool
     """Whether words are broken over lines, spaced out or have digits behind them."""
 
+    unspaced: bool
+    """Whether there are letters of a script without word breaks."""
+
     has_digits: bool
+    dated: bool
+    """Whether a date may stand there: with digits, or in words."""
+
     suspicious: bool
     """Whether there is anything that looks like an identifier."""
 
@@ -213,13 +231,16 @@ def _look(text: str) -> _Seen:
 def _look_once(text: str) -> _Seen:
     folded = fold(text)
     words = folded.words()
+    digits, unspaced = has_digits(folded.plain), has_unspaced(folded.folded)
     # What is long comes once, and is looked through when it is scrubbed.
     finders = (find_sure, find_likely, find_long_numbers)
     return _Seen(
         folded=folded,
         words=frozenset(words | {word[:-1] for word in words if word[-1] == "s"}),
         broken=bool(folded.joined_tokens()) or has_login(folded.folded),
-        has_digits=has_digits(folded.plain),
+        unspaced=unspaced,
+        has_digits=digits,
+        dated=digits or unspaced or not words.isdisjoint(ORDINALS),
         suspicious=len(text) > _SHORT or any(True for find in finders for _ in find(folded.plain)),
     )
 
@@ -255,10 +276,11 @@ def _replaced(text: str, spans: list[Span]) -> str:
             tag = new if new.startswith("[") else DATE
             chosen += [(a, b, tag) for a, b in _gaps(taken, start, end) if _says(text[a:b])]
         taken[start:end] = b"\1" * (end - start)
-    out, at = [], 0
+    out, at, last = [], 0, ""
     for start, end, new in sorted(chosen):
-        out += [text[at:start], new]
-        at = end
+        if start > at or new != last or not new.startswith("["):  # one tag for parts side by side
+            out += [text[at:start], new]
+        at, last = end, new
     return "".join(out) + text[at:]
 
 

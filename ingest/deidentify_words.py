@@ -1,7 +1,7 @@
 """List names that are ordinary words, which a note may use without meaning the patient.
 
 Given and family names and towns of English and German that are words of either language, or of
-medicine; the particles of names and their titles; names of diseases; and what streets are called.
+medicine; the particles of names and their titles; and names of diseases.
 """
 
 import re
@@ -12,8 +12,6 @@ __all__ = [
     "PARTICLES",
     "TITLES",
     "find_eponym",
-    "shorten_street",
-    "without_flat",
 ]
 
 _PARTICLES = """
@@ -126,39 +124,3 @@ def find_eponym(word: str, text: str, end: int) -> bool:
     (True, False)
     """
     return word in _EPONYMS and _CALLED_AFTER.match(text, end) is not None
-
-
-_STREETS = {
-    "street": "st",
-    "avenue": "ave",
-    "road": "rd",
-    "boulevard": "blvd",
-    "lane": "ln",
-    "drive": "dr",
-    "court": "ct",
-    "highway": "hwy",
-    "apartment": "apt",
-    "suite": "ste",
-    "strasse": "str",
-}
-_FLATS = frozenset(["apt", "apartment", "flat", "floor", "suite", "ste", "unit", "wohnung", "whg"])
-
-
-def shorten_street(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    """Write a street's folded tokens short.
-
-    >>> shorten_street(("5", "elm", "street")), shorten_street(("musterstrasse", "5"))
-    (('5', 'elm', 'st'), ('musterstr', '5'))
-    """
-    short = (re.sub("(?<=[a-z])strasse$", "str", token) for token in tokens)
-    return tuple(_STREETS.get(token, token) for token in short)
-
-
-def without_flat(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out a flat's number.
-
-    >>> without_flat(("17", "elm", "street", "apt", "3"))
-    ('17', 'elm', 'street')
-    """
-    places = [n for n, token in enumerate(tokens) if token in _FLATS and n > 1]
-    return tokens[: places[0]] if places else tokens

@@ -20,6 +20,7 @@ import pydicom
 
 from tests.ingest.films import write_film
 from tests.ingest.papers import write_pdf
+from tests.ingest.planted_dates import birth_day, forms_of, halves_of, lists_of, secret_day
 
 _ONSETS = ("b", "br", "d", "dr", "f", "g", "gl", "h", "k", "kl", "l", "m", "n", "p", "pl", "r")
 _ONSETS += ("s", "t", "tr", "v", "w", "z", "zw")
@@ -72,10 +73,19 @@ class _Names:
                     word = word[0] + word[1:].translate(_ACCENTS)
                 return word.capitalize()
 
+    def signs(self, n: int, first: int, last: int) -> str:
+        """Give letters of a script without word breaks, none of them twice."""
+        while True:
+            word = "".join(chr(self._rng.randrange(first, last)) for _ in range(n))
+            if len(set(word)) == n and self._used.isdisjoint(word):
+                self._used.update(word)
+                return word
+
     def digits(self, n: int) -> str:
         while True:
             number = "".join(self._rng.choice("123456789") for _ in range(n))
-            if number not in self._used:
+            # Without a 0 and "19", a number is no part of a date.
+            if number not in self._used and "19" not in number:
                 self._used.add(number)
                 return number
 
@@ -99,6 +109,7 @@ class _Patient:
         self.old_family = word("family of an older version")
         self.street, self.city = word("street"), word("city")
         self.zip = digits("zip", 5)
+        self.box = digits("PO box", 6)
         self.phone = digits("phone", 10, "({}{}{}) {}{}{}-{}{}{}{}")
         self.mobile = "+49 " + digits("mobile", 10, "{}{}{} {}{}{}{}{}{}{}")
         self.mailbox = word("mailbox").lower()
@@ -121,8 +132,37 @@ class _Patient:
         self.film_physician = word("physician of the film")
         self.station = word("station")
         hospital.patients.append(self.id)
-        self.born = date(1930 + rng.randrange(60), 1 + rng.randrange(12), 1 + rng.randrange(28))
+        self.born = birth_day(number)
         self.seen = date(2015 + rng.randrange(8), 1 + rng.randrange(12), 13 + rng.randrange(15))
+
+        # Every other patient has a name in Han or Hangul, too.
+        script = ((0x5000, 0x9000), (0xAC00, 0xD7A0))[number // 2 % 2]
+        self.signs = (names.signs(1, *script), names.signs(2, *script)) if number % 2 else None
+        for sign in (self.signs[1], "".join(self.signs)) if self.signs else ():
+            self.needle(sign, "name without word breaks")
+        if self.signs:
+            self.needle(self.signs[0] + "先生", "family name without word breaks")
+        for tail in (self.phone, self.contact_phone):
+            self.needle(re.sub(r"\D", "", tail)[-7:], "a phone number's last seven digits")
+        secret = secret_day(number)
+        self.days = [*self.written("secret day", secret), *self.listed("secret day", secret)]
+        self.days += self.written("birth date", self.born)
+
+    def written(self, kind: str, day: date) -> list[str]:
+        """Write a day in many forms."""
+        return [
+            self.needle(form, f"{kind}, {re.sub('[0-9]', '9', form)[:12]}")
+            for form in forms_of(day)
+        ]
+
+    def listed(self, kind: str, day: date) -> Iterator[str]:
+        """Write a day and the next; each stands beside a word, so that half of it would show."""
+        for form in lists_of(day):
+            before, behind = (self.names.word().lower() for _ in range(2))
+            first, second = halves_of(form, day)
+            self.needle(f"{before} {first}", f"first day of the {kind}'s list")
+            self.needle(f"{second} {behind}", f"last day of the {kind}'s list")
+            yield f"{before} {self.needle(form, f'{kind} in a list')} {behind}"
 
     def needle(self, text: str, kind: str) -> str:
         self.hospital.needles[text] = kind
@@ -168,14 +208,21 @@ class _Patient:
                 {"system": "http://hl7.org/fhir/sid/us-ssn", "value": self.ssn},
                 {"system": "urn:policy", "value": self.policy},
             ],
-            "name": [{"family": family, "given": [self.given, self.middle], "prefix": ["Mrs."]}],
+            "name": [
+                {"family": family, "given": [self.given, self.middle], "prefix": ["Mrs."]},
+                *([{"family": self.signs[0], "given": [self.signs[1]]}] if self.signs else []),
+            ],
             "telecom": [
                 {"system": "phone", "value": self.phone},
                 {"system": "phone", "use": "mobile", "value": self.mobile},
                 {"system": "email", "value": f"{self.mailbox}@example.org"},
             ],
             "address": [
-                {"line": [f"17 {self.street} Street"], "city": self.city, "postalCode": self.zip}
+                {
+                    "line": [f"17 {self.street} Street", f"PO Box {self.box}"],
+                    "city": self.city,
+                    "postalCode": f"{self.zip}-{1000 + self.number}",
+                }
             ],
             "contact": [
                 {
@@ -380,6 +427,14 @@ class _Patient:
             f"{self.relative} has asthma. {t(self.doctor[0])} read it on {stated[2]:%d.%m.%Y}.",
             f"The film was read by {t(self.film_physician)}.",
             f"{self.mailbox} is her portal's, {' '.join(re.findall('..', digits))} her old number.",
+            f"Letters to P.O. Box {self.box}, ZIP {self.zip}, or 17 {self.street.upper()}.",
+            f"{digits[3:]} / {re.sub('-', '', self.contact_phone)[3:]} by day.",
+            f"00{self.mobile[1:]} / {self.phone} by night.",
+            *(f"Then: {'; '.join(self.days[n : n + 4])}." for n in range(0, len(self.days), 4)),
+            *(
+                f"患者{a}{b}诉头痛，{b}来院，{a}先生复查。"
+                for a, b in ([self.signs] if self.signs else ())
+            ),
             "No effusion. E11.9, HbA1c 7.2 %, EF 55-60 %, 3/5 strength, potassium 4.1 mmol/L.",
         ]
 

@@ -1,0 +1,125 @@
+"""Dates of a note are shifted or go as a whole, whatever their form: no true day stays."""
+
+import time
+
+import pytest
+
+from ingest.deidentify_dates import DATE, DateStyle
+from ingest.deidentify_terms import Terms
+from ingest.deidentify_text import Scrubber
+
+
+def scrub(text: str, *, month_first: bool = False) -> str:
+    who = Scrubber(terms=Terms(), style=DateStyle(days=-12))
+    return who.scrub(text, year=2020, month_first=month_first)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("May 4-5, 2020", "May 4-5", "May 4/5", "May 4 and 5, 2020", "May 4, 5 and 6, 2020"),
+        *("4 and 5 May 2020", "4th and 5th of May", "4., 5. und 6. Mai 2020", "4-6 May 2020"),
+        *("4./5.5.2020", "4. und 5.5.2020", "4./5.5.", "04.-06.05.", "4.5. und 6.5.2020"),
+        *("4.5., 6.5. und 8.5.20", "4-9.5.2020", "10.-12.V.2020"),
+        *("2020-05-04/06", "2020-05-04 to 06", "2020-05-04/05-06"),
+        *("5/4, 5/5 and 5/6/2020", "5/4 and 5/6/20", "5/4-6/2020", "4-6/5/2020"),
+        *("04 05 2020", "4 5 2020", "04.05 2020", "May, 4 2020", "2020 May 4", "2020, May 4th"),
+        *("May fourth 2020", "May the fourth, 2020", "fourth of May", "twenty-first of May 2020"),
+        *("vierten Mai 2020", "einundzwanzigsten Mai", "KW 19/2020", "KW 19", "week 19 2020"),
+        *("2020-W19-1", "Q2 2020", "2. Quartal 2020"),
+        *("Mo 4.5.", "Mo., 4.5.", "Mo 04.05.2020", "Mi, den 6.5.20"),
+        *("lundi 4 mai 2020", "lunes, 4 de mayo de 2020", "понедельник 4 мая 2020"),
+        *("2020年5月4日 (月)", "2020年5月4日星期一", "2020년 5월 4일 월요일", "令和2年5月4日"),
+        *("4 et 5 mai 2020", "4 al 6 de mayo de 2020", "4 e 5 maggio 2020", "4 по 6 мая 2020"),
+        *("2020年5月4日至6日", "5月4-6日", "5月4日、6日", "4-6 mei 2020"),
+        *("04/05/2020 - 06/05", "4.5.2020 - 6.5.", "4.5.2020 und 6.5.", "Mo 4. Mai 2020"),
+        *("Christmas Day 2019", "Ostern 2020", "New Year's Eve 2019", "Easter Monday, 2020"),
+        *("二〇二〇年五月四日", "五月四日", "mayo 4 de 2020"),
+    ],
+)
+def test_what_cannot_be_shifted_part_by_part_goes_as_a_whole(text: str) -> None:
+    assert scrub(text) == DATE
+    # In a sentence of more than 200 characters, too, which is looked at in another way.
+    words = "The patient walked well and slept well. " * 6
+    assert scrub(f"{words}Seen ({text}) again.") == f"{words}Seen ({DATE}) again."
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("4.5.2020,6.5.2020", "22.4.2020,24.4.2020"),
+        ("4.5.20,6.5.20", "22.4.20,24.4.20"),
+        ("2020-05-04,2020-05-06", "2020-04-22,2020-04-24"),
+        ("EKG 04.05. o.B.", "EKG 22.04. o.B."),
+        ("Labor 04.05.: Hb 12", "Labor 22.04.: Hb 12"),
+        ("Labor 4.5.", "Labor 22.4."),
+        ("CRP (04.05.) 12", "CRP (22.04.) 12"),
+        ("heute (4.5.) besser", "heute (22.4.) besser"),
+        ("Wiedervorstellung: 4.5.", "Wiedervorstellung: 22.4."),
+        ("Abdomen 14.05. unauffällig", "Abdomen 02.05. unauffällig"),
+        ("04.05.-06.05.", "22.04.-24.04."),
+        ("vu le 4 mai 2020", "vu le 22 avril 2020"),
+        ("le 13 mai et le 14 Juin", "le 1er mai et le 2 Juin"),
+        ("4 février, 4 FEVRIER 2020", "23 janvier, 23 JANVIER 2020"),
+        ("el 4 de mayo de 2020", "el 22 de abril de 2020"),
+        ("4 maggio 2020", "22 aprile 2020"),
+        ("4 de maio de 2020", "22 de abril de 2020"),
+        ("4 mei 2020, 04 mrt. 2020", "22 april 2020, 21 feb. 2020"),
+        ("4 maja 2020", "22 kwietnia 2020"),
+        ("4 мая 2020 г., 4 Мая, май 2020", "22 апреля 2020 г., 22 Апреля, май 2020"),
+        ("4 maj 2020, 4 mars 2020, 4 augusti 2020", "22 april 2020, 21 février 2020, 23 juli 2020"),
+        ("4 marts 2020, 4 desember 2020", "21 februar 2020, 22 november 2020"),
+        ("5 ene 2020", "24 dic 2019"),
+        ("2020年5月4日, 5月4日", "2020年4月22日, 4月22日"),
+        ("2020年05月04日", "2020年04月22日"),
+        ("2020년 5월 4일", "2020년 4월 22일"),
+        ("May. 4, 2020", "April. 22, 2020"),
+        (
+            "4 May 2020 (Monday), 5/14/2020, a Thursday",
+            "22 April 2020 (Wednesday), 5/2/2020, a Saturday",
+        ),
+        ("Tues 5/19/2020, Weds, May 20, 2020", "Thurs 5/7/2020, Fri, May 8, 2020"),
+        ("04.05.2020 (Montag)", "22.04.2020 (Mittwoch)"),
+        ("MAY2020, 04MAY2020", "MAY2020, 22APRIL2020"),
+    ],
+)
+def test_a_date_of_another_form_or_language_is_shifted_in_it(text: str, shifted: str) -> None:
+    assert scrub(text) == shifted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BP 120/80, 130/85 and 140/90; strength 4/5, 5/5 and 5/5; 2/6 murmur; T4N1M0",
+        "grade 2 and 3, T1 2 3, 1./2. Grad, am 4. und 5. Tag, Stadium 1.-2., 2.-3. Zehe",
+        "may 4-5 mg be given, march 4/5; the first may be, the second may be given, first march",
+        "5 10 2000 ml, 10 20 30 mg, 1 2 3 4 2020, GCS 3-4-5, at 10:15, 10.15 Uhr",
+        "EKG 4.5 mm, OP 3.5 h, Labor: 4.5, CT 4.5 cm, CT: 05.10 cm, Labor 12,3, Tag 4.5. mg",
+        "INR was 2.5. Next (INR 2.5.) and Hb 12.10. Kalium 4.10. Then 3.5.",
+        "week 19 of pregnancy, 5 kW, 20 kw, KWS 12, q4-6h, Q2 h, Q3 2000 mg",
+        "Do 3.5 mg, So 4.5 mg, 5 set, 2 out of 3, 2 gen, quarta 4 mg, 04.05 mg, 1-2/5",
+        "3个月, 5月, 3か月, 体重45kg, 血圧 120/80, 3 mois, 4 maand, 5 meses",
+    ],
+)
+def test_measurements_are_no_dates(text: str) -> None:
+    assert scrub(text) == text
+
+
+def test_a_rated_pair_beside_a_date_stays() -> None:
+    assert scrub("strength 4/5, 5/16/2020", month_first=True) == "strength 4/5, 5/4/2020"
+    assert scrub("Take 1 or 2. May repeat").startswith("Take 1 or")
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["1., ", "1/2, ", "1-", "May 1, ", "4 5 ", "1.2. und ", "2020-05-04,", "4 et ", "5月4日、"],
+)
+def test_a_list_without_an_end_takes_time_in_proportion_to_its_length(part: str) -> None:
+    def steps(n: int) -> float:
+        text = part * n
+        start = time.process_time()
+        scrub(text)
+        return time.process_time() - start
+
+    steps(100)
+    assert steps(8_000) < 60 * max(steps(400), 0.005)
