@@ -271,6 +271,7 @@ def test_a_date_is_shifted_in_its_own_form(text: str, shifted: str) -> None:
     assert scrubber().scrub(text, year=2024) == shifted
 
 
+@settings(deadline=None)
 @given(st.dates(date(1950, 1, 1), date(2090, 1, 1)), st.integers(-365, 365).filter(bool))
 def test_every_written_form_of_a_date_moves_by_the_same_days(day: date, days: int) -> None:
     moved = day + timedelta(days=days)
@@ -289,7 +290,7 @@ def test_shifts_are_keyed_spread_and_never_nothing() -> None:
     assert set(shifts) == set(range(-365, 366)) - {0}
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.text(max_size=300))
 def test_scrubbing_never_fails_and_twice_is_once_for_names(text: str) -> None:
     who = scrubber((["Jane"], "Doering"), days=0, ids=("A1234567",))
@@ -298,6 +299,7 @@ def test_scrubbing_never_fails_and_twice_is_once_for_names(text: str) -> None:
     assert "Doering" not in who.scrub(once)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_places_of_a_folded_text_lie_in_the_text(text: str) -> None:
     seen = fold(text)
