@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from ingest.wrapping import dump_line, wrap_document, wrap_entry
+from ingest.wrapping import EMPTY, dump_line, wrap_document, wrap_entry
 
 __all__ = ["BundleLines", "Landed"]
 
@@ -24,7 +24,7 @@ class BundleLines:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._problems = 0
+        self._lines = self._problems = 0
         self.entries = 0
         """How many were written."""
 
@@ -41,7 +41,7 @@ class BundleLines:
         """Forget what was written: of a name that comes twice the last is meant."""
         self._out.seek(0)
         self._out.truncate()
-        self.entries = self._problems = 0
+        self.entries = self._lines = self._problems = 0
 
     def add(self, entry: Any) -> None:
         """Write an entry's lines."""
@@ -59,7 +59,10 @@ class BundleLines:
 
     def end(self, landed: "Landed", damage: str | None) -> "Landed":
         """Say what was landed of a file with this damage: of a bad document no line stands."""
-        if damage is not None and (landed.problem is not None or self._problems):
+        unread = landed.problem is not None or (landed.kind == "resource" and self._problems)
+        if landed.kind == "bundle" and landed.problem is None and not self._lines:
+            self._write(dict(EMPTY))
+        if damage is not None and unread:
             landed = Landed(kind=landed.kind, problem=damage)
         elif damage is not None and landed.kind != "ndjson":
             self._write({"problem": damage})
@@ -68,5 +71,6 @@ class BundleLines:
         return landed
 
     def _write(self, line: dict[str, Any]) -> None:
+        self._lines += 1
         self._problems += "problem" in line
         self._out.write(dump_line(line) + "\n")

@@ -188,7 +188,9 @@ def _count_batch(con: duckdb.DuckDBPyConnection, lines: pa.Table, name: str, fou
             "FROM resource WHERE type = ?) GROUP BY 1",
             [place, kind],
         ).fetchall()
-        found.notes.update({str(mime).partition(";")[0].lower(): n for mime, n in counts})
+        for mime, n in counts:
+            kind = str(mime).partition(";")[0].strip().lower()
+            found.notes[kind] += n
     _keep_names(con, found)
 
 

@@ -20,14 +20,16 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _LOWER = 0x20  # turns [ into { and ] into }
 _OPEN, _CLOSE, _QUOTE = b'{}"'
 _BLOCK_BYTES = 1 << 20
+_LONG_BYTES = 4 << 20
 
 
-def any_deep(data: np.ndarray, offsets: np.ndarray) -> bool:
+def any_deep(data: np.ndarray, offsets: np.ndarray, *, wrapped: bool = False) -> bool:
     """Say whether any of these lines is nested deeper than DEEPEST.
 
     Args:
         data: Lines one behind the other: [bytes] uint8.
         offsets: Where each begins, and where the last ends: [lines + 1] int64.
+        wrapped: Whether each is in a line of ours, which is one level more.
     """
     # A line must close what it opens; one that does not is no JSON anyway.
     lengths = np.diff(offsets)
@@ -36,7 +38,7 @@ def any_deep(data: np.ndarray, offsets: np.ndarray) -> bool:
         return False
     begins = data | _LOWER
     begins = np.equal(begins, _OPEN, out=begins.view(np.bool_))
-    if 4 * np.count_nonzero(begins) > len(data):
+    if longest > _LONG_BYTES or 4 * np.count_nonzero(begins) > len(data):
         # These are not records, and the sums below would take many times their bytes.
         lines = np.flatnonzero(lengths > 2 * DEEPEST)
     else:
@@ -45,10 +47,11 @@ def any_deep(data: np.ndarray, offsets: np.ndarray) -> bool:
         near = np.flatnonzero(opens[DEEPEST:] - opens[:-DEEPEST] < longest)
         lines = np.searchsorted(offsets, opens[near], side="right") - 1
         lines = np.unique(lines[opens[near + DEEPEST] < offsets[lines + 1]])
-    return any(is_deep(data[offsets[n] : offsets[n + 1]].tobytes()) for n in lines.tolist())
+    cuts = (data[offsets[n] : offsets[n + 1]] for n in lines.tolist())
+    return any(is_deep(cut.tobytes(), wrapped=wrapped) for cut in cuts)
 
 
-def is_deep(line: bytes | bytearray) -> bool:
+def is_deep(line: bytes | bytearray, *, wrapped: bool = False) -> bool:
     r"""Say whether a line is nested deeper than DEEPEST.
 
     >>> is_deep(b"[" * 501 + b"]" * 501), is_deep(b'["\\"' + b"[" * 501 + b'"]')
@@ -67,7 +70,7 @@ def is_deep(line: bytes | bytearray) -> bool:
         steps[(marks == _QUOTE) | (quoted % 2 == 1)] = 0
         depths = np.cumsum(steps) + depth
         if len(marks):
-            if depths.max() > DEEPEST:
+            if depths.max() > DEEPEST + wrapped:
                 return True
             depth, quotes = int(depths[-1]), int(quoted[-1])
     return False

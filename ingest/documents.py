@@ -19,7 +19,7 @@ from ingest.long_json import land_long_json
 from ingest.long_xml import land_long_xml
 from ingest.opening import open_bytes
 from ingest.safe_xml import XmlError
-from ingest.wrapping import dump_line, is_bundle, wrap_document
+from ingest.wrapping import EMPTY, dump_line, is_bundle, wrap_document
 
 __all__ = ["is_ndjson", "read_document", "unpack"]
 
@@ -89,7 +89,13 @@ def unpack(content: bytes) -> tuple[str, list[dict[str, Any]]]:
         return "resource", [{"problem": f"not JSON: byte {error.start} is not UTF-8"}]
     except (ValueError, RecursionError):
         return "resource", [{"problem": "not JSON: a number or a nesting beyond any limit"}]
-    return "bundle" if is_bundle(document) else "resource", list(wrap_document(document))
+    return _wrapped(document)
+
+
+def _wrapped(document: Any) -> tuple[str, list[dict[str, Any]]]:
+    if is_bundle(document):
+        return "bundle", list(wrap_document(document)) or [dict(EMPTY)]
+    return "resource", list(wrap_document(document))
 
 
 def _unpack_xml(content: bytes) -> tuple[str, list[dict[str, Any]]]:
@@ -97,7 +103,7 @@ def _unpack_xml(content: bytes) -> tuple[str, list[dict[str, Any]]]:
         document = xml_to_json(content, decimal=float)
     except (XmlError, LimitError) as error:
         return "resource", [{"problem": str(error)}]
-    return "bundle" if is_bundle(document) else "resource", list(wrap_document(document))
+    return _wrapped(document)
 
 
 def read_document(path: Path, out: TextIO) -> str:
@@ -128,8 +134,8 @@ def read_document(path: Path, out: TextIO) -> str:
         return "ndjson"
     kind, records = unpack(content)
     if damage is not None:
-        torn = {"problem": damage}
-        records = [torn] if any("problem" in record for record in records) else [*records, torn]
+        unread = kind == "resource" and "problem" in records[0]
+        records = [*([] if unread else records), {"problem": damage}]
     out.writelines(dump_line(record) + "\n" for record in records)
     return kind
 

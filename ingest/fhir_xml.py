@@ -23,6 +23,7 @@ from importlib import import_module
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
+from ingest.errors import LimitError
 from ingest.safe_xml import XmlCaps, XmlError, parse_children, parse_xml
 
 __all__ = ["FHIR_CAPS", "Release", "is_xml_bundle", "read_xml_bundle", "xml_to_json"]
@@ -86,7 +87,7 @@ def is_xml_bundle(beginning: bytes) -> bool:
     """Say whether a document that begins so is a Bundle."""
     try:
         root = next(parse_children([beginning], FHIR_CAPS), None)
-    except XmlError:
+    except (XmlError, LimitError):  # what it is, reading it whole will say
         return False
     return root is not None and root.tag == f"{_FHIR}Bundle"
 

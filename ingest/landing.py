@@ -333,9 +333,12 @@ class RawZone:
         target = self._landed(digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as out:
-            yield out
-        partial.replace(target)
+        try:
+            with partial.open("w", encoding="utf-8") as out:
+                yield out
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _check_unchanged(self) -> None:
         for file in self._files:

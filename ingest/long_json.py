@@ -22,6 +22,7 @@ __all__ = ["land_long_json"]
 _PART_BYTES = 1 << 20
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCAN = json.JSONDecoder().raw_decode
+_MOST_VALUES = 1_000_000
 _NEAR_END = 16  # characters: the longest that a number or a word can be told from its beginning
 _UNMET = object()
 
@@ -78,7 +79,7 @@ def _read(text: "_Text", bundle: BundleLines) -> str | None:
     first_line = text.lines()
     members: dict[str, Any] = {}
     room = LONGEST_LINE
-    for name in _names(text):
+    for name, begun in _names(text):
         if (
             bundle.split
             and name == "entry"
@@ -90,9 +91,8 @@ def _read(text: "_Text", bundle: BundleLines) -> str | None:
                 bundle.add(entry)
             members[name] = _UNMET
             continue
-        before = text.place()
         members[name] = text.value()
-        room -= text.place() - before
+        room -= text.place() - begun
         if room < 0:
             raise _BadError(f"a document of over {LONGEST_LINE >> 20} MiB beside entries")
     last_line = text.lines()
@@ -112,8 +112,8 @@ def _may_be_bundle(members: dict[str, Any]) -> bool:
     return "resourceType" not in members or is_bundle(members)
 
 
-def _names(text: "_Text") -> Iterator[str]:
-    """Give the names of an object, each before its value, which is to be read then."""
+def _names(text: "_Text") -> Iterator[tuple[str, int]]:
+    """Give the names of an object and where each begins; its value is to be read then."""
     text.step()
     if text.after_space() == "}":
         text.step()
@@ -121,12 +121,13 @@ def _names(text: "_Text") -> Iterator[str]:
     while True:
         if text.after_space() != '"':
             raise text.bad()
+        begun = text.place()
         name = text.value()
         if text.after_space() != ":":
             raise text.bad()
         text.step()
         text.after_space()
-        yield name
+        yield name, begun
         if text.after_space() == "}":
             text.step()
             return
@@ -232,6 +233,9 @@ class _Text:
         left = len(self._text) - self._at
         if left > LONGEST_LINE:
             raise _BadError(f"an entry or another element of over {LONGEST_LINE >> 20} MiB")
+        if left > _PART_BYTES and self._text.count(",", self._at) > _MOST_VALUES:
+            # Bytes are held to the cap; the objects that they stand for take thirty times as much.
+            raise _BadError(f"an entry or another element of over {_MOST_VALUES:,} values")
         wanted = max(_PART_BYTES, left)
         part, self.damage = read_bytes(self._handle, wanted)
         self._ended = len(part) < wanted

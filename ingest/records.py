@@ -19,7 +19,7 @@ import pyarrow as pa
 from ingest.chunks import read_chunks
 from ingest.depth import TOO_DEEP, any_deep, is_deep
 from ingest.documents import unpack
-from ingest.wrapping import EMPTY, dump_line
+from ingest.wrapping import dump_line
 
 __all__ = ["BATCH", "read_records"]
 
@@ -34,6 +34,10 @@ _LINE_END = ord("\n")
 _DENSE = 8
 """Bytes a line: of a chunk with fewer, most lines are blank, and there are millions of them."""
 
+_LONGEST_BUNDLE = 32 << 20
+"""Bytes of a Bundle on a line, which is parsed whole and takes some fifteen times as much."""
+
+_BUNDLE = re.compile(rb'"resourceType"\s*:\s*"Bundle"')
 _BLANKS = re.compile(rb"^\s+", re.MULTILINE)
 
 
@@ -46,7 +50,7 @@ def read_records(path: Path, *, wrapped: bool) -> Iterator[pa.RecordBatch]:
     """
     position = 0
     for chunk, damage in read_chunks(path):
-        texts = _cut(chunk) if wrapped or b'"Bundle"' not in chunk else None
+        texts = _cut(chunk, wrapped=wrapped) if wrapped or b'"Bundle"' not in chunk else None
         flags = [wrapped] * len(texts) if texts is not None else []
         if texts is None:
             texts, flags = _unpack(chunk, wrapped=wrapped)
@@ -58,7 +62,7 @@ def read_records(path: Path, *, wrapped: bool) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch([places, texts, pa.array(flags, pa.bool_())], BATCH)
 
 
-def _cut(chunk: bytearray) -> pa.Array | None:
+def _cut(chunk: bytearray, *, wrapped: bool) -> pa.Array | None:
     """Cut a chunk at its line ends without copying a line; None where a line needs to be looked at.
 
     The line end stays with its line: to JSON it is white space.
@@ -68,12 +72,12 @@ def _cut(chunk: bytearray) -> pa.Array | None:
     data = np.frombuffer(chunk, np.uint8)
     ends = np.flatnonzero(data == _LINE_END)
     if len(ends) * _DENSE > len(data) and _BLANKS.search(chunk):
-        return _cut(bytearray(_BLANKS.sub(b"", chunk)))
+        return _cut(bytearray(_BLANKS.sub(b"", chunk)), wrapped=wrapped)
     ends += 1
     if not len(ends) or ends[-1] != len(data):
         ends = np.append(ends, len(data))
     offsets = np.concatenate([[0], ends]).astype(np.int64)
-    if any_deep(data, offsets):
+    if any_deep(data, offsets, wrapped=wrapped):
         return None
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(chunk)]
     lines = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(ends), buffers)
@@ -107,18 +111,21 @@ def _unpack(chunk: bytearray, *, wrapped: bool) -> tuple[pa.Array, list[bool]]:
             texts.extend(dump_line(record).encode() for record in inner)
             flags.extend([True] * len(inner))
     for index, text in enumerate(texts):
-        if is_deep(text):
+        if is_deep(text, wrapped=flags[index]):
             texts[index], flags[index] = json.dumps({"problem": TOO_DEEP}).encode(), True
     return _as_text(texts, flags), flags
 
 
 def _bundle_lines(line: bytes) -> list[dict[str, Any]] | None:
     """Give the wrapped entries of a line that is a Bundle, each with the hash of the line."""
+    if len(line) > _LONGEST_BUNDLE and _BUNDLE.search(line):
+        most = _LONGEST_BUNDLE >> 20
+        return [{"problem": f"a Bundle of over {most} MiB on a line; write it as a .json file"}]
     kind, records = unpack(line)
     if kind != "bundle":
         return None
     digest = sha256(line.strip()).hexdigest()[:16]
-    return [{**record, "bundle": digest} for record in records or [EMPTY]]
+    return [{**record, "bundle": digest} for record in records]
 
 
 def _as_text(texts: list[bytes], flags: list[bool]) -> pa.Array:

@@ -283,4 +283,5 @@ def _limit_child(written_bytes: int) -> None:
         return
     for kind, most in ((resource.RLIMIT_CPU, 180), (resource.RLIMIT_FSIZE, written_bytes)):
         with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (most, most))
+            # The soft limit alone: who is not root could not raise the hard one again.
+            resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from serve.ready import ReadyChild
 from serve.upload import UploadLimits, child_caps, uploaded_store
+from tests.hospital import ROOT
 from tests.serve.test_upload import bundle, patient, weight
 
 
@@ -57,3 +60,19 @@ def test_after_closing_no_child_is_made() -> None:
     assert ready._ready is None
     ready.prepare()
     assert not ready.wait(60)
+
+
+def test_what_an_upload_may_write_is_not_held_to_what_the_warming_up_may() -> None:
+    """Who is not root cannot raise a hard limit again, so the hard ones stay as they were."""
+    words = (
+        "import os, resource; from serve.upload import _limit_child; before = "
+        "[resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_CPU, resource.RLIMIT_FSIZE)]; "
+        "os.setuid(65534) if os.getuid() == 0 else None; "
+        "_limit_child(2**20); _limit_child(2**22); "
+        "assert resource.getrlimit(resource.RLIMIT_FSIZE) == (2**22, before[1]); "
+        "assert resource.getrlimit(resource.RLIMIT_CPU)[1] == before[0]"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
