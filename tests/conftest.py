@@ -4,6 +4,7 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import tests.shapes  # the hook below looks it up by name
@@ -11,6 +12,10 @@ from tests.hospital import ROOT, Hospital, medweave, readme_session
 
 # Before any test imports them: their annotations are assertions from here on.
 install_import_hook(["encoders", "fusion"], f"{tests.shapes.__name__}.checked")
+
+# A busy machine takes its time over an example.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
