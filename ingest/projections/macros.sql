@@ -39,6 +39,19 @@ END;
 CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p.start, zone));
 CREATE MACRO period_end_from(p, zone) AS greatest(fhir_start(p.start, zone), fhir_start(p."end", zone));
 
+-- The moments of a Timing, in whichever order they are written: all of it was known with the last.
+CREATE MACRO event_span(events, zone) AS {
+    'ended': list_max(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_end(t, zone))),
+    'ended_from': list_max(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_start(t, zone))),
+    'began': list_min(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_end(t, zone))),
+    'began_from': list_min(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_start(t, zone)))
+};
+
+-- When that was known of which only the record's making is dated (R5's `recorded`, captured whatever the
+-- status, so of what was planned long before it was done): not before its stay was over.
+CREATE MACRO recorded_alone(recorded, stay_end, goes_on) AS
+    CASE WHEN NOT goes_on THEN greatest(recorded, stay_end) END;
+
 -- Whether a report, a letter or a value was changed after it was told: what stands there was not known
 -- before. R4 says amended, corrected or appended, R5 modified, too.
 CREATE MACRO is_changed(status) AS status IN ('amended', 'corrected', 'appended', 'modified');

@@ -181,6 +181,8 @@ RECORDS: list[dict[str, Any]] = [
             ("MedicationAdministration", "completed", {"effectivePeriod": PERIOD}),
             ("MedicationAdministration", "in-progress", {"effectivePeriod": PERIOD}),
             ("MedicationAdministration", "completed", {"occurenceDateTime": A, "recorded": C}),
+            ("MedicationAdministration", "completed", {"occurenceTiming": {"event": [B, A]}}),
+            ("MedicationAdministration", "completed", {"recorded": C}),
             ("MedicationAdministration", "completed", {}),
             ("MedicationDispense", "completed", {"whenHandedOver": B, "whenPrepared": A}),
             ("MedicationDispense", "completed", {"whenPrepared": A}),
@@ -200,12 +202,14 @@ RECORDS: list[dict[str, Any]] = [
             ("completed", {"performedPeriod": PERIOD}),
             ("in-progress", {"performedPeriod": PERIOD}),
             ("completed", {"occurrencePeriod": PERIOD, "recorded": C}),
+            ("completed", {"occurrenceTiming": {"event": [B, A]}, "recorded": A}),
+            ("completed", {"recorded": A}),
             ("completed", {}),
         )
     ),
 ]
 
-EVENTS = 98
+EVENTS = 102
 """How many events come of them, the birth apart."""
 
 
