@@ -70,6 +70,8 @@ RECORDS: list[dict[str, Any]] = [
             {"date": B, "context": {"period": PERIOD}},
             {"date": A, "docStatus": "amended", "meta": {"lastUpdated": C}},
             {"content": [{"attachment": {**NOTE["attachment"], "creation": A}}]},
+            {"content": [{"attachment": {**NOTE["attachment"], "creation": B}}], "date": A}
+            | {"docStatus": "amended"},
             {"context": {"period": PERIOD}},
         )
     ),
@@ -209,7 +211,7 @@ RECORDS: list[dict[str, Any]] = [
     ),
 ]
 
-EVENTS = 102
+EVENTS = 103
 """How many events come of them, the birth apart."""
 
 
