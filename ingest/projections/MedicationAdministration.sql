@@ -14,10 +14,10 @@ WITH timed AS (
     SELECT
         *,
 -- if occurenceTiming.event
-        event_span("occurenceTiming.event", zone) AS span
+        event_span("occurenceTiming.event", zone) AS events
 -- end if
 -- unless occurenceTiming.event
-        NULL::STRUCT(ended TIMESTAMP, ended_from TIMESTAMP, began TIMESTAMP, began_from TIMESTAMP) AS span
+        NULL::STRUCT(ended TIMESTAMP, ended_from TIMESTAMP, began TIMESTAMP, began_from TIMESTAMP) AS events
 -- end if
     FROM medicated
 ),
@@ -27,14 +27,14 @@ known AS (
         coalesce(
             "effectiveDateTime.last", "occurenceDateTime.last",
             CASE WHEN status IN ('in-progress', 'on-hold')
-                 THEN coalesce("effectivePeriod.start.last", "occurencePeriod.start.last", span.began) END,
-            "effectivePeriod.ended", "occurencePeriod.ended", span.ended
+                 THEN coalesce("effectivePeriod.start.last", "occurencePeriod.start.last", events.began) END,
+            "effectivePeriod.ended", "occurencePeriod.ended", events.ended
         ) AS done,
         coalesce(
             "effectiveDateTime.first", "occurenceDateTime.first",
             CASE WHEN status IN ('in-progress', 'on-hold')
-                 THEN coalesce("effectivePeriod.start.first", "occurencePeriod.start.first", span.began_from) END,
-            "effectivePeriod.ended_from", "occurencePeriod.ended_from", span.ended_from
+                 THEN coalesce("effectivePeriod.start.first", "occurencePeriod.start.first", events.began_from) END,
+            "effectivePeriod.ended_from", "occurencePeriod.ended_from", events.ended_from
         ) AS done_from
     FROM timed
 )
@@ -50,11 +50,11 @@ SELECT
     ) AS time_from,
     coalesce(
         "effectiveDateTime.last", "occurenceDateTime.last", "effectivePeriod.began", "occurencePeriod.began",
-        span.began
+        events.began
     ) AS occurred,
     coalesce(
         "effectiveDateTime.first", "occurenceDateTime.first", "effectivePeriod.began_from", "occurencePeriod.began_from",
-        span.began_from
+        events.began_from
     ) AS occurred_from,
     'ADMINISTERED//' || drug.code AS code,
     finite("dosage.dose.value") AS numeric_value,

@@ -14,10 +14,10 @@ WITH timed AS (
     SELECT
         *,
 -- if occurrenceTiming.event
-        event_span("occurrenceTiming.event", zone) AS span
+        event_span("occurrenceTiming.event", zone) AS events
 -- end if
 -- unless occurrenceTiming.event
-        NULL::STRUCT(ended TIMESTAMP, ended_from TIMESTAMP, began TIMESTAMP, began_from TIMESTAMP) AS span
+        NULL::STRUCT(ended TIMESTAMP, ended_from TIMESTAMP, began TIMESTAMP, began_from TIMESTAMP) AS events
 -- end if
     FROM resource
 ),
@@ -27,14 +27,14 @@ known AS (
         coalesce(
             "performedDateTime.last", "occurrenceDateTime.last",
             CASE WHEN status IN ('in-progress', 'on-hold')
-                 THEN coalesce("performedPeriod.start.last", "occurrencePeriod.start.last", span.began) END,
-            "performedPeriod.ended", "occurrencePeriod.ended", span.ended
+                 THEN coalesce("performedPeriod.start.last", "occurrencePeriod.start.last", events.began) END,
+            "performedPeriod.ended", "occurrencePeriod.ended", events.ended
         ) AS done,
         coalesce(
             "performedDateTime.first", "occurrenceDateTime.first",
             CASE WHEN status IN ('in-progress', 'on-hold')
-                 THEN coalesce("performedPeriod.start.first", "occurrencePeriod.start.first", span.began_from) END,
-            "performedPeriod.ended_from", "occurrencePeriod.ended_from", span.ended_from
+                 THEN coalesce("performedPeriod.start.first", "occurrencePeriod.start.first", events.began_from) END,
+            "performedPeriod.ended_from", "occurrencePeriod.ended_from", events.ended_from
         ) AS done_from
     FROM timed
 )
@@ -50,11 +50,11 @@ SELECT
     ) AS time_from,
     coalesce(
         "performedDateTime.last", "occurrenceDateTime.last", "performedPeriod.began", "occurrencePeriod.began",
-        span.began
+        events.began
     ) AS occurred,
     coalesce(
         "performedDateTime.first", "occurrenceDateTime.first", "performedPeriod.began_from", "occurrencePeriod.began_from",
-        span.began_from
+        events.began_from
     ) AS occurred_from,
     "code".code AS code,
     "code".display AS display,

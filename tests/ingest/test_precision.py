@@ -60,7 +60,7 @@ RECORDS: list[dict[str, Any]] = [
         )
     ),
     {**observation("instant", {"valueInteger": 1}), "effectiveDateTime": None, "issued": B},
-    observation("timing", {"valueInteger": 1}, effectiveTiming={"event": [A, B]})
+    observation("timing", {"valueInteger": 1}, effectiveTiming={"event": [B, C, A]})
     | {"effectiveDateTime": None},
     *(
         {"resourceType": "DocumentReference", "status": "current", "content": [NOTE]}
@@ -121,7 +121,7 @@ RECORDS: list[dict[str, Any]] = [
             ("active", {"timingPeriod": PERIOD, "recordedOn": C}),
             ("active", {"timingPeriod": PERIOD}),
             ("completed", {"timingPeriod": PERIOD}),
-            ("completed", {"timingTiming": {"event": [A, B]}}),
+            ("completed", {"timingTiming": {"event": [B, C, A]}}),
             ("completed", {"timingDateTime": A}),
         )
     ),
