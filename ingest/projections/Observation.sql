@@ -137,7 +137,7 @@ told AS (
         coalesce(
             CASE WHEN joined THEN of_low.unit END, low_unit, high_unit,
             CASE WHEN o IS NOT NULL
-                 THEN quantity_unit(o.numerator) || coalesce('/' || quantity_unit(o.denominator), '') END,
+                 THEN quantity_unit(o.numerator) || per_unit(quantity_unit(o.denominator)) END,
             CASE WHEN w IS NOT NULL THEN quantity_unit(w.origin) END
         ) AS composed_unit,
         CASE WHEN joined THEN format('{:.9g}..{:.9g}', low, high)

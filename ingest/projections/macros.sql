@@ -71,6 +71,14 @@ CREATE MACRO written_unit(system, code, unit) AS coalesce(
 );
 CREATE MACRO quantity_unit(q) AS written_unit(q.system, q.code, q.unit);
 
+-- What a quotient is divided by: "/mL", "/(kg/h)" where that is a quotient or a product itself (annotations
+-- apart), nothing where it is a pure number.
+CREATE MACRO per_unit(unit) AS CASE
+    WHEN unit IS NULL OR unit = '1' THEN ''
+    WHEN regexp_matches(regexp_replace(unit, '\{[^{}]*\}', '{}', 'g'), '[/.].') THEN '/(' || unit || ')'
+    ELSE '/' || unit
+END;
+
 -- A `urn:uuid:` that says who is meant within its Bundle alone: no UUID (RFC 9562: version, variant),
 -- or a counted one, which others have too. Digits that are drawn by chance have fewer than eight
 -- different ones, or seven zeros in a row, once in millions.
