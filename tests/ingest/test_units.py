@@ -178,6 +178,23 @@ def test_what_has_no_stated_analyte_stays_in_its_dimension(code: str, unit: str)
     assert (change.unit, change.factor) == (unit, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("unit", "own", "factor"),
+    [
+        ("10*3", "10*6", 1e-3),
+        ("10*6", "10*3", 1e3),
+        ("thousands", "1", 1e3),
+        ("{score}", "1", 1.0),
+        ("1", "{score}", 1.0),
+        ("10*3", "10*3", 1.0),
+    ],
+)
+def test_a_pure_number_is_scaled_to_the_users_unit(unit: str, own: str, factor: float) -> None:
+    change = change_unit("LOCAL//CELLS", unit, {"LOCAL//CELLS": own})
+    assert change is not None
+    assert (change.unit, change.factor, change.offset) == (own, factor, 0.0)
+
+
 def test_what_a_code_cannot_be_in_is_not_converted() -> None:
     assert change_unit("LOINC//2160-0", "mm[Hg]") is None
     assert change_unit("LOINC//2708-6", "1") is None  # 97 of what?
