@@ -99,6 +99,21 @@ def test_what_is_no_unit_or_may_be_two_is_not_guessed(written: str) -> None:
     assert spell(written) is None
 
 
+@pytest.mark.parametrize("written", "AU au pt Pt PT st at as ar Ps".split())
+def test_what_charts_abbreviate_is_no_astronomical_unit_nor_picotonne(written: str) -> None:
+    assert measure(written) is not None, "UCUM has it"
+    assert written not in {row["unit"] for row in KNOWN}
+    for unit in (written, f" {written} ", f"{written}/mL", f"g/{written}", f"10*3 {written}"):
+        assert spell(unit) is None
+        assert change_unit("LOCAL//ANY", unit) is None
+
+
+def test_a_chart_abbreviation_within_a_unit_does_no_harm() -> None:
+    assert [spell(u) for u in ("mg/{pt}", "[pt_us]", "[arb'U]/mL", "mL")] == [
+        *("mg/{pt}", "[pt_us]", "[arb'U]/mL", "mL")
+    ]
+
+
 def test_common_units_need_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer to load than one patient's upload may take."""
 
@@ -236,6 +251,7 @@ WEIGHTS = [
     observation("29463-7", value(80, "kg")) | {"id": "kg"},
     observation("strange", value(2, "bits")),
     observation("strange", value(3, "bits")) | {"id": "more"},
+    observation("antibody", value(5, "AU")),
 ]
 
 
@@ -244,12 +260,13 @@ def test_what_cannot_be_converted_is_kept_and_counted(tmp_path: Path) -> None:
     assert values(tmp_path) == [
         ("LOINC//29463-7", 80.0, None, "kg"),
         ("LOINC//29463-7", 90.718, None, "kg"),
+        ("LOINC//antibody", 5.0, None, "AU"),
         ("LOINC//strange", 2.0, None, "bits"),
         ("LOINC//strange", 3.0, None, "bits"),
     ]
     assert report["units"] == {
         "converted": True,
-        "kept_as_received": {"LOINC//strange": {"bits": 2}},
+        "kept_as_received": {"LOINC//antibody": {"AU": 1}, "LOINC//strange": {"bits": 2}},
         "several_units": {},
         "without_unit": {},
     }
