@@ -85,7 +85,7 @@ _WHOLE = {
 _AMBIGUOUS = frozenset({"K", "M", "T", "G/L", "G/l"})
 """UCUM would have kelvin, tesla and gauss; a chart may mean thousands, or grams."""
 
-_ABBREVIATIONS = frozenset("AU au pt Pt PT st at as ar Ps".split())
+_ABBREVIATIONS = frozenset({"AU", "au", "pt", "Pt", "PT", "st", "at", "as", "ar", "Ps"})
 """A chart means arbitrary units, points, patients or pieces; UCUM would have astronomical units,
 picotonnes, petatonnes, steres or attoseconds. So they are in a quotient, too (`AU/mL`)."""
 

@@ -181,7 +181,7 @@ NOT_STAMPED = Spec(
         report("issued", "corrected", meta=None, **GOES_ON),
         document("amended", "amended", MADE, meta=None),
         document("amended, dated after", "amended", MADE, meta=None, date="2020-03-20T16:00:00Z"),
-        document("amended, without a date", "amended", MADE, meta=None, date=None),
+        document("amended, undated", "amended", MADE, meta=None, date=None),
         document("amended, stored later", "amended", MADE),
         document("final", "final", MADE, meta=None),
     ],
@@ -204,7 +204,7 @@ NOT_STAMPED = Spec(
         2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
         2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
         2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended"
-        2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended, without a date"
+        2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended, undated"
         2020-03-20 16:00:00 |                     | NOTE//LOINC//18842-5   | "amended, dated after"
         2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "amended, stored later"
     """,

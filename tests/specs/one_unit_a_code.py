@@ -54,7 +54,8 @@ SPEC = Spec(
         are converted with its middle, each in its own unit where it has one; where they can't be,
         both units stay in the text and the number is the lower bound. A ratio as it is written
         keeps its unit; where it is divided by what is a quotient itself, that stands in brackets
-        (10 mg to 2 kg/h are no mg/kg/h). Tablets are no unit: they stay, and the report counts them.
+        (10 mg to 2 kg/h are no mg/kg/h). Tablets are no unit: they stay, and the report counts
+        them.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
