@@ -85,6 +85,10 @@ _WHOLE = {
 _AMBIGUOUS = frozenset({"K", "M", "T", "G/L", "G/l"})
 """UCUM would have kelvin, tesla and gauss; a chart may mean thousands, or grams."""
 
+_ABBREVIATIONS = frozenset({"AU", "au", "pt", "Pt", "PT", "st", "at", "as", "ar", "Ps"})
+"""A chart means arbitrary units, points, patients or pieces; UCUM would have astronomical units,
+picotonnes, petatonnes, steres or attoseconds. So they are in a quotient, too (`AU/mL`)."""
+
 _DRUG_FORMS = """
     amp ampule app appl applicator bag bottle cap caplet capful caps capsule capsules dose doses
     drop drops drp ea each enema film inh inhalation kit loz neb opdrop packet patch piece pill pkt
@@ -94,6 +98,7 @@ _FORMS = frozenset(_DRUG_FORMS.split())
 """No units: known, so that the parser need not be loaded to refuse them."""
 
 _TEN = re.compile(r"^x?10(?:\^|\*\*?|e|exp)?\(?(3|6|9|12)\)?$", re.IGNORECASE)
+_BETWEEN = re.compile(r"[/.()\s]+")
 _ANNOTATION = re.compile(r"[/.]?\{[^{}]*\}")
 
 
@@ -121,7 +126,7 @@ def spell(unit: str) -> str | None:
     written = unit.strip()
     if not written or len(written) > _LONGEST or written in _AMBIGUOUS:
         return None
-    if written.lower() in _FORMS:
+    if written.lower() in _FORMS or not _ABBREVIATIONS.isdisjoint(_BETWEEN.split(written)):
         return None
     if written in _WHOLE or _is_known(written):
         return _WHOLE.get(written, written)

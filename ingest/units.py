@@ -129,7 +129,7 @@ def change_unit(code: str, unit: str, own: Mapping[str, str] | None = None) -> C
     if aim is None:
         return None
     if found.kind == aim.kind:
-        return Change(unit=target) if found.kind == "1" else _scale(found, aim, target)
+        return _scale(found, aim, target)
     return _scale(_bridged(found, aim, stated), aim, target)
 
 

@@ -5,22 +5,34 @@
 -- reference to it is (`display`, or an identifier): few exports bring Device. Merely intended use and what
 -- was entered in error is skipped.
 --
--- times: recordedOn timingDateTime timingTiming.event[0] timingTiming.event[#-1]
+-- nested: timingTiming.event
+-- times: recordedOn timingDateTime
 -- periods: timingPeriod timingTiming.repeat.boundsPeriod
 -- concepts: device device.identifier
-WITH used AS (
+WITH timed AS (
+    SELECT
+        *,
+-- if timingTiming.event
+        event_span("timingTiming.event", zone) AS events
+-- end if
+-- unless timingTiming.event
+        NULL::STRUCT(ended TIMESTAMP, ended_from TIMESTAMP, began TIMESTAMP, began_from TIMESTAMP) AS events
+-- end if
+    FROM resource
+),
+used AS (
     SELECT
         *,
         CASE WHEN "device".code IS NOT NULL THEN "device" ELSE "device.identifier" END AS c,
-        coalesce("timingDateTime.last", "timingPeriod.ended", "timingTiming.event[#-1].last",
+        coalesce("timingDateTime.last", "timingPeriod.ended", events.ended,
             "timingTiming.repeat.boundsPeriod.ended") AS used_to,
-        coalesce("timingDateTime.first", "timingPeriod.ended_from", "timingTiming.event[#-1].first",
+        coalesce("timingDateTime.first", "timingPeriod.ended_from", events.ended_from,
             "timingTiming.repeat.boundsPeriod.ended_from") AS used_to_from,
-        coalesce("timingDateTime.last", "timingPeriod.began", "timingTiming.event[0].last",
+        coalesce("timingDateTime.last", "timingPeriod.began", events.began,
             "timingTiming.repeat.boundsPeriod.began") AS begun,
-        coalesce("timingDateTime.first", "timingPeriod.began_from", "timingTiming.event[0].first",
+        coalesce("timingDateTime.first", "timingPeriod.began_from", events.began_from,
             "timingTiming.repeat.boundsPeriod.began_from") AS begun_from
-    FROM resource
+    FROM timed
 )
 SELECT
     place, subject_key,

@@ -1,7 +1,8 @@
 -- DiagnosticReport → REPORT//… , REPORT//…//CONCLUSION for each conclusion code, and a NOTE.
 --
 -- `time`: the later of the end of `effective[x]` and `issued` (a film is read after it is taken); an
--- amended, corrected, appended or modified (R5) report counts from its amendment on (`meta.lastUpdated`, too).
+-- amended, corrected, appended or modified (R5) report counts from its amendment on (`meta.lastUpdated`, or the
+-- `issued` of that version); where neither says when that was, from its encounter's end, else it is left out.
 -- `occurred`: the start of `effective[x]`. Registered, cancelled and entered in error are skipped.
 -- The note is the first form of `presentedForm` that we can read (they all say the same), else
 -- `conclusion`. Where we can read no form, the first is NOTE_UNREAD//MIME with the reason, beside a
@@ -12,32 +13,34 @@
 -- times: effectiveDateTime issued meta.lastUpdated
 -- periods: effectivePeriod
 -- concepts: code
-WITH timed AS (
+WITH dated AS (
+    SELECT
+        *,
+        is_changed(status) AND coalesce(updated, "issued.last") IS NULL AS changed_some_time,
+        coalesce("effectiveDateTime.last", "effectivePeriod.ended") AS ended,
+        coalesce("effectiveDateTime.first", "effectivePeriod.ended_from") AS ended_from
+    FROM resource
+),
+timed AS (
     SELECT
         *,
         "code" AS c,
         nullif(trim("conclusion"), '') AS concluded,
-        coalesce(
-            greatest(
-                coalesce("effectiveDateTime.last", "effectivePeriod.ended"),
-                "issued.last",
-                CASE WHEN is_changed(status) THEN updated END
-            ),
-            encounter_end
-        ) AS time,
-        coalesce(
-            greatest(
-                coalesce("effectiveDateTime.first", "effectivePeriod.ended_from"),
-                "issued.first",
-                CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END
-            ),
-            encounter_end_from
-        ) AS time_from,
+        CASE WHEN changed_some_time THEN CASE WHEN encounter_end IS NOT NULL THEN greatest(ended, encounter_end) END
+             ELSE coalesce(
+                 greatest(ended, "issued.last", CASE WHEN is_changed(status) THEN updated END),
+                 encounter_end
+             ) END AS time,
+        CASE WHEN changed_some_time THEN greatest(ended_from, encounter_end_from)
+             ELSE coalesce(
+                 greatest(ended_from, "issued.first", CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END),
+                 encounter_end_from
+             ) END AS time_from,
         coalesce("effectiveDateTime.last", "effectivePeriod.began") AS occurred,
         coalesce("effectiveDateTime.first", "effectivePeriod.began_from") AS occurred_from,
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status
              WHEN "code".code IS NULL THEN 'no code' END AS skip
-    FROM resource
+    FROM dated
 )
 SELECT
     place, subject_key, time, time_from, occurred, occurred_from,

@@ -2,11 +2,11 @@
 -- cannot read any form.
 --
 -- `time`: the document's own `date` (with a document status of amended, corrected or appended,
--- not before `meta.lastUpdated`); without it the attachment's `creation`, the end of `context.period` (R5: `period`), or
--- the encounter's end. `occurred`: the period's start. A superseded document was what was
--- known in its day, and stays; entered in error is skipped, and so is a document status of registered
--- (R5: nothing is written yet) or cancelled. Several `content` are one document in several formats, so
--- the first that we can read is taken.
+-- not before `meta.lastUpdated` and the attachment's `creation`); without it the attachment's
+-- `creation`, the end of `context.period` (R5: `period`), or the encounter's end. `occurred`: the
+-- period's start. A superseded document was what was known in its day, and stays; entered in error is
+-- skipped, and so is a document status of registered (R5: nothing is written yet) or cancelled.
+-- Several `content` are one document in several formats, so the first that we can read is taken.
 --
 -- texts: docStatus
 -- nested: content
@@ -19,13 +19,20 @@ WITH coded AS (
 SELECT
     t.place, t.subject_key,
     coalesce(
-        greatest("date.last", CASE WHEN is_changed("docStatus") THEN updated END),
+        greatest(
+            "date.last",
+            CASE WHEN is_changed("docStatus") THEN greatest(updated, "content[0].attachment.creation.last") END
+        ),
         "content[0].attachment.creation.last",
         "context.period.ended", "period.ended",
         encounter_end
     ) AS time,
     coalesce(
-        greatest("date.first", CASE WHEN is_changed("docStatus") THEN "meta.lastUpdated.first" END),
+        greatest(
+            "date.first",
+            CASE WHEN is_changed("docStatus")
+                 THEN greatest("meta.lastUpdated.first", "content[0].attachment.creation.first") END
+        ),
         "content[0].attachment.creation.first",
         "context.period.ended_from", "period.ended_from",
         encounter_end_from

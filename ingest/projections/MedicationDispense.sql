@@ -1,15 +1,22 @@
 -- MedicationDispense → DISPENSED//…: that the pharmacy handed a drug out.
 --
--- `time`: `whenHandedOver`, else `whenPrepared`, else `recorded` (R5), else the encounter's end. What is
--- being prepared, on hold, declined, cancelled or entered in error was not handed out, and is skipped.
+-- `time`: `whenHandedOver`, else `whenPrepared`, else the encounter's end, and not before `recorded` (R5);
+-- outside encounters that alone. What is being prepared, on hold, declined, cancelled or entered in error was
+-- not handed out, and is skipped.
 --
 -- times: whenHandedOver whenPrepared recorded
 -- quantities: quantity
 -- concepts: medicationCodeableConcept medication.concept medicationReference medication.reference
 SELECT
     place, subject_key,
-    coalesce("whenHandedOver.last", "whenPrepared.last", "recorded.last", encounter_end) AS time,
-    coalesce("whenHandedOver.first", "whenPrepared.first", "recorded.first", encounter_end_from) AS time_from,
+    coalesce(
+        "whenHandedOver.last", "whenPrepared.last",
+        recorded_alone("recorded.last", encounter_end, encounter_goes_on)
+    ) AS time,
+    coalesce(
+        "whenHandedOver.first", "whenPrepared.first",
+        recorded_alone("recorded.first", encounter_end_from, encounter_goes_on)
+    ) AS time_from,
     'DISPENSED//' || drug.code AS code,
     finite("quantity.value") AS numeric_value,
     "quantity.unit" AS unit,

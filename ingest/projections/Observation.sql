@@ -13,20 +13,31 @@
 -- ends in `//ABSENT` and the text says why: that it was looked for in vain is not a measurement.
 --
 -- texts: valueString valueBoolean valueInteger valueTime valueDateTime dataAbsentReason
--- nested: component valueRange valueRatio valueSampledData valuePeriod
--- times: effectiveDateTime effectiveInstant effectiveTiming.event[0] effectiveTiming.event[#-1] effectivePeriod.start effectivePeriod.end issued meta.lastUpdated
+-- nested: effectiveTiming.event component valueRange valueRatio valueSampledData valuePeriod
+-- times: effectiveDateTime effectiveInstant effectivePeriod.start effectivePeriod.end issued meta.lastUpdated
 -- quantities: valueQuantity
 -- concepts: code valueCodeableConcept
-WITH pointed AS (
+WITH timed_often AS (
+    SELECT
+        *,
+-- if effectiveTiming.event
+        event_span("effectiveTiming.event", zone) AS events
+-- end if
+-- unless effectiveTiming.event
+        NULL::STRUCT(ended TIMESTAMP, ended_from TIMESTAMP, began TIMESTAMP, began_from TIMESTAMP) AS events
+-- end if
+    FROM resource
+),
+pointed AS (
     SELECT
         *,
         CASE WHEN "effectiveDateTime" IS NOT NULL THEN "effectiveDateTime.last"
              WHEN "effectiveInstant" IS NOT NULL THEN "effectiveInstant.last"
-             ELSE "effectiveTiming.event[#-1].last" END AS point,
+             ELSE events.ended END AS point,
         CASE WHEN "effectiveDateTime" IS NOT NULL THEN "effectiveDateTime.first"
              WHEN "effectiveInstant" IS NOT NULL THEN "effectiveInstant.first"
-             ELSE "effectiveTiming.event[#-1].first" END AS point_from
-    FROM resource
+             ELSE events.ended_from END AS point_from
+    FROM timed_often
 ),
 dated AS (
     SELECT
@@ -43,11 +54,11 @@ timed AS (
     SELECT
         * EXCLUDE (status),
         coalesce(
-            "effectiveTiming.event[0].last", point,
+            events.began, point,
             least("effectivePeriod.start.last", "effectivePeriod.end.last"), "effectivePeriod.end.last"
         ) AS started,
         coalesce(
-            "effectiveTiming.event[0].first", point_from,
+            events.began_from, point_from,
             least("effectivePeriod.start.first", "effectivePeriod.end.first")
         ) AS started_from,
         CASE WHEN changed_some_time
@@ -126,7 +137,7 @@ told AS (
         coalesce(
             CASE WHEN joined THEN of_low.unit END, low_unit, high_unit,
             CASE WHEN o IS NOT NULL
-                 THEN quantity_unit(o.numerator) || coalesce('/' || quantity_unit(o.denominator), '') END,
+                 THEN quantity_unit(o.numerator) || per_unit(quantity_unit(o.denominator)) END,
             CASE WHEN w IS NOT NULL THEN quantity_unit(w.origin) END
         ) AS composed_unit,
         CASE WHEN joined THEN format('{:.9g}..{:.9g}', low, high)

@@ -39,6 +39,19 @@ END;
 CREATE MACRO period_end(p, zone) AS coalesce(fhir_end(p."end", zone), fhir_end(p.start, zone));
 CREATE MACRO period_end_from(p, zone) AS greatest(fhir_start(p.start, zone), fhir_start(p."end", zone));
 
+-- The moments of a Timing, in whichever order they are written: all of it was known with the last.
+CREATE MACRO event_span(events, zone) AS {
+    'ended': list_max(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_end(t, zone))),
+    'ended_from': list_max(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_start(t, zone))),
+    'began': list_min(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_end(t, zone))),
+    'began_from': list_min(list_transform(from_json(events, '["VARCHAR"]'), lambda t: fhir_start(t, zone)))
+};
+
+-- When that was known of which only the record's making is dated (R5's `recorded`, captured whatever the
+-- status, so of what was planned long before it was done): not before its stay was over.
+CREATE MACRO recorded_alone(recorded, stay_end, goes_on) AS
+    CASE WHEN NOT goes_on THEN greatest(recorded, stay_end) END;
+
 -- Whether a report, a letter or a value was changed after it was told: what stands there was not known
 -- before. R4 says amended, corrected or appended, R5 modified, too.
 CREATE MACRO is_changed(status) AS status IN ('amended', 'corrected', 'appended', 'modified');
@@ -57,6 +70,14 @@ CREATE MACRO written_unit(system, code, unit) AS coalesce(
     CASE WHEN system IS NULL OR system = 'http://unitsofmeasure.org' THEN code END, unit, code
 );
 CREATE MACRO quantity_unit(q) AS written_unit(q.system, q.code, q.unit);
+
+-- What a quotient is divided by: "/mL", "/(kg/h)" where that is a quotient or a product itself (annotations
+-- apart), nothing where it is a pure number.
+CREATE MACRO per_unit(unit) AS CASE
+    WHEN unit IS NULL OR unit = '1' THEN ''
+    WHEN regexp_matches(regexp_replace(unit, '\{[^{}]*\}', '{}', 'g'), '[/.].') THEN '/(' || unit || ')'
+    ELSE '/' || unit
+END;
 
 -- A `urn:uuid:` that says who is meant within its Bundle alone: no UUID (RFC 9562: version, variant),
 -- or a counted one, which others have too. Digits that are drawn by chance have fewer than eight

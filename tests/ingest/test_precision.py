@@ -60,7 +60,7 @@ RECORDS: list[dict[str, Any]] = [
         )
     ),
     {**observation("instant", {"valueInteger": 1}), "effectiveDateTime": None, "issued": B},
-    observation("timing", {"valueInteger": 1}, effectiveTiming={"event": [A, B]})
+    observation("timing", {"valueInteger": 1}, effectiveTiming={"event": [B, C, A]})
     | {"effectiveDateTime": None},
     *(
         {"resourceType": "DocumentReference", "status": "current", "content": [NOTE]}
@@ -70,6 +70,8 @@ RECORDS: list[dict[str, Any]] = [
             {"date": B, "context": {"period": PERIOD}},
             {"date": A, "docStatus": "amended", "meta": {"lastUpdated": C}},
             {"content": [{"attachment": {**NOTE["attachment"], "creation": A}}]},
+            {"content": [{"attachment": {**NOTE["attachment"], "creation": B}}], "date": A}
+            | {"docStatus": "amended"},
             {"context": {"period": PERIOD}},
         )
     ),
@@ -119,7 +121,7 @@ RECORDS: list[dict[str, Any]] = [
             ("active", {"timingPeriod": PERIOD, "recordedOn": C}),
             ("active", {"timingPeriod": PERIOD}),
             ("completed", {"timingPeriod": PERIOD}),
-            ("completed", {"timingTiming": {"event": [A, B]}}),
+            ("completed", {"timingTiming": {"event": [B, C, A]}}),
             ("completed", {"timingDateTime": A}),
         )
     ),
@@ -181,6 +183,8 @@ RECORDS: list[dict[str, Any]] = [
             ("MedicationAdministration", "completed", {"effectivePeriod": PERIOD}),
             ("MedicationAdministration", "in-progress", {"effectivePeriod": PERIOD}),
             ("MedicationAdministration", "completed", {"occurenceDateTime": A, "recorded": C}),
+            ("MedicationAdministration", "completed", {"occurenceTiming": {"event": [B, A]}}),
+            ("MedicationAdministration", "completed", {"recorded": C}),
             ("MedicationAdministration", "completed", {}),
             ("MedicationDispense", "completed", {"whenHandedOver": B, "whenPrepared": A}),
             ("MedicationDispense", "completed", {"whenPrepared": A}),
@@ -200,12 +204,14 @@ RECORDS: list[dict[str, Any]] = [
             ("completed", {"performedPeriod": PERIOD}),
             ("in-progress", {"performedPeriod": PERIOD}),
             ("completed", {"occurrencePeriod": PERIOD, "recorded": C}),
+            ("completed", {"occurrenceTiming": {"event": [B, A]}, "recorded": A}),
+            ("completed", {"recorded": A}),
             ("completed", {}),
         )
     ),
 ]
 
-EVENTS = 98
+EVENTS = 103
 """How many events come of them, the birth apart."""
 
 

@@ -81,6 +81,8 @@ def test_a_preferred_unit_is_a_unit_and_stays(row) -> None:
         ("years", "a"),
         ("/hpf", "/[HPF]"),
         ("mg/(24.h)", "mg/(24.h)"),
+        ("mg/{pt}", "mg/{pt}"),
+        ("[pt_us]", "[pt_us]"),
         (" mg/dl ", "mg/dl"),
     ],
 )
@@ -97,6 +99,15 @@ def test_what_people_write_for_a_unit_is_read(written: str, told: str) -> None:
 )
 def test_what_is_no_unit_or_may_be_two_is_not_guessed(written: str) -> None:
     assert spell(written) is None
+
+
+@pytest.mark.parametrize("written", ["AU", "au", "pt", "Pt", "PT", "st", "at", "as", "ar", "Ps"])
+def test_what_charts_abbreviate_is_no_astronomical_unit_nor_picotonne(written: str) -> None:
+    assert measure(written) is not None, "UCUM has it"
+    assert written not in {row["unit"] for row in KNOWN}
+    for unit in (written, f" {written} ", f"{written}/mL", f"g/{written}", f"10*3 {written}"):
+        assert spell(unit) is None
+        assert change_unit("LOCAL//ANY", unit) is None
 
 
 def test_common_units_need_no_parser(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +189,23 @@ def test_what_has_no_stated_analyte_stays_in_its_dimension(code: str, unit: str)
     assert (change.unit, change.factor) == (unit, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("unit", "own", "factor"),
+    [
+        ("10*3", "10*6", 1e-3),
+        ("10*6", "10*3", 1e3),
+        ("thousands", "1", 1e3),
+        ("{score}", "1", 1.0),
+        ("1", "{score}", 1.0),
+        ("10*3", "10*3", 1.0),
+    ],
+)
+def test_a_pure_number_is_scaled_to_the_users_unit(unit: str, own: str, factor: float) -> None:
+    change = change_unit("LOCAL//CELLS", unit, {"LOCAL//CELLS": own})
+    assert change is not None
+    assert (change.unit, change.factor, change.offset) == (own, factor, 0.0)
+
+
 def test_what_a_code_cannot_be_in_is_not_converted() -> None:
     assert change_unit("LOINC//2160-0", "mm[Hg]") is None
     assert change_unit("LOINC//2708-6", "1") is None  # 97 of what?
@@ -219,6 +247,7 @@ WEIGHTS = [
     observation("29463-7", value(80, "kg")) | {"id": "kg"},
     observation("strange", value(2, "bits")),
     observation("strange", value(3, "bits")) | {"id": "more"},
+    observation("antibody", value(5, "AU")),
 ]
 
 
@@ -227,12 +256,13 @@ def test_what_cannot_be_converted_is_kept_and_counted(tmp_path: Path) -> None:
     assert values(tmp_path) == [
         ("LOINC//29463-7", 80.0, None, "kg"),
         ("LOINC//29463-7", 90.718, None, "kg"),
+        ("LOINC//antibody", 5.0, None, "AU"),
         ("LOINC//strange", 2.0, None, "bits"),
         ("LOINC//strange", 3.0, None, "bits"),
     ]
     assert report["units"] == {
         "converted": True,
-        "kept_as_received": {"LOINC//strange": {"bits": 2}},
+        "kept_as_received": {"LOINC//antibody": {"AU": 1}, "LOINC//strange": {"bits": 2}},
         "several_units": {},
         "without_unit": {},
     }

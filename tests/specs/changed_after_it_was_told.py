@@ -25,7 +25,9 @@ def letter(name: str, status: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def document(name: str, doc_status: str) -> dict[str, Any]:
+def document(
+    name: str, doc_status: str, creation: str | None = None, **more: Any
+) -> dict[str, Any]:
     data = b64encode(name.encode()).decode()
     return {
         "resourceType": "DocumentReference",
@@ -34,13 +36,16 @@ def document(name: str, doc_status: str) -> dict[str, Any]:
         "docStatus": doc_status,
         "type": LETTER,
         "date": WRITTEN,
-        "content": [{"attachment": {"contentType": "text/plain", "data": data}}],
+        "content": [
+            {"attachment": {"contentType": "text/plain", "data": data, "creation": creation}}
+        ],
         **CHANGED,
         **ABOUT,
+        **more,
     }
 
 
-def report(name: str, status: str) -> dict[str, Any]:
+def report(name: str, status: str, **more: Any) -> dict[str, Any]:
     return {
         "resourceType": "DiagnosticReport",
         "id": name,
@@ -51,10 +56,22 @@ def report(name: str, status: str) -> dict[str, Any]:
         "conclusion": name,
         **CHANGED,
         **ABOUT,
+        **more,
     }
 
 
-SPEC = Spec(
+def stay(name: str, status: str, **period: str) -> dict[str, Any]:
+    return {
+        "resourceType": "Encounter",
+        "id": name,
+        "status": status,
+        "class": {"code": "IMP"},
+        "period": period,
+        **ABOUT,
+    }
+
+
+STAMPED = Spec(
     title="Texts that were changed after they were told",
     says="""
         Of a letter, a document or a report that was amended, corrected or appended we have the text
@@ -136,3 +153,68 @@ SPEC = Spec(
     task="film_reported_so_far",
     labels=(Label(prediction_time="2020-06-01 12:00:00", value=True),),
 )
+
+UNSTAMPED: dict[str, Any] = {"meta": None, "issued": None}
+OVER = {"encounter": {"reference": "Encounter/over"}}
+MADE = "2020-03-09T08:00:00Z"
+GOES_ON = {"encounter": {"reference": "Encounter/goes-on"}}
+
+NOT_STAMPED = Spec(
+    title="Texts of which nobody says when they were changed",
+    says="""
+        A report that was corrected at an unknown hour counts from the end of its stay, not from the
+        examination that it is of: nobody had that text then. While the stay goes on, or where there
+        is none, nobody can say when, and it is left out. Where it was issued, that is when. Of an
+        amended document its file says when it was made: not before that. One that was not amended
+        counts from its date, whenever its file was made.
+    """,
+    resources=[
+        {"resourceType": "Patient", "id": "p"},
+        stay("over", "finished", start="2020-03-01T07:00:00Z", end="2020-03-05T10:00:00Z"),
+        stay("goes-on", "in-progress", start="2020-03-01T07:30:00Z"),
+        *(
+            report(f"{status} in a stay", status, **UNSTAMPED, **OVER)
+            for status in ("final", "amended", "corrected", "appended", "modified")
+        ),
+        report("in a stay that goes on", "corrected", **UNSTAMPED, **GOES_ON),
+        report("in no stay", "corrected", **UNSTAMPED),
+        report("issued", "corrected", meta=None, **GOES_ON),
+        document("amended", "amended", MADE, meta=None),
+        document("amended, dated after", "amended", MADE, meta=None, date="2020-03-20T16:00:00Z"),
+        document("amended, undated", "amended", MADE, meta=None, date=None),
+        document("amended, stored later", "amended", MADE),
+        document("final", "final", MADE, meta=None),
+    ],
+    timeline="""
+        time                | occurred            | code                   | value
+        2020-03-01 07:00:00 |                     | ENCOUNTER_START//IMP   |
+        2020-03-01 07:30:00 |                     | ENCOUNTER_START//IMP   |
+        2020-03-01 08:00:00 |                     | NOTE//LOINC//36643-5   | "final in a stay"
+        2020-03-01 08:00:00 |                     | REPORT//LOINC//36643-5 |
+        2020-03-02 16:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "issued"
+        2020-03-02 16:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "final"
+        2020-03-05 10:00:00 |                     | ENCOUNTER_END//IMP     |
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "amended in a stay"
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "appended in a stay"
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "corrected in a stay"
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "modified in a stay"
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
+        2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended"
+        2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended, undated"
+        2020-03-20 16:00:00 |                     | NOTE//LOINC//18842-5   | "amended, dated after"
+        2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "amended, stored later"
+    """,
+    accounts={"projected": 14, "skipped": {"DiagnosticReport: undated": 2}},
+    sees={"2020-03-01 07:59:59": {"events"}, "2020-03-01 08:00:00": {"events", "notes"}},
+    task="appendectomy_by_the_next_stay",
+    labels=(
+        Label(prediction_time="2020-03-01 07:00:00", value=False),
+        Label(prediction_time="2020-03-01 07:30:00", value=False),
+    ),
+)
+
+SPECS = (STAMPED, NOT_STAMPED)

@@ -31,6 +31,15 @@ def between(low: float, its_unit: str, high: float, unit: str) -> dict[str, Any]
     }
 
 
+def ratio(above: float, its_unit: str, below: float, unit: str) -> dict[str, Any]:
+    return {
+        "valueRatio": {
+            "numerator": {"value": above, "code": its_unit},
+            "denominator": {"value": below, "code": unit},
+        }
+    }
+
+
 EIGHT, TWO_MG_DL = {"value": 8}, {"value": 2, "code": "mg/dL"}
 ASPIRIN = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "1191"}]}
 
@@ -44,7 +53,9 @@ SPEC = Spec(
         comparator stays, in a ratio too: a titre of "<1:8" is none of 1:8. The bounds of a range
         are converted with its middle, each in its own unit where it has one; where they can't be,
         both units stay in the text and the number is the lower bound. A ratio as it is written
-        keeps its unit. Tablets are no unit: they stay, and the report counts them.
+        keeps its unit; where it is divided by what is a quotient itself, that stands in brackets
+        (10 mg to 2 kg/h are no mg/kg/h). Tablets are no unit: they stay, and the report counts
+        them.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -85,6 +96,10 @@ SPEC = Spec(
                 }
             },
         ),
+        measured(5, "30532-6", ratio(10, "mg", 2, "kg/h")),
+        measured(5, "14959-1", ratio(30, "mg/L", 1, "g/L")),
+        measured(5, "8061-4", ratio(1, "1", 128, "1")),
+        measured(5, "30533-4", ratio(60, "mL/min", 1, "{1.73_m2}")),
         measured(7, "1988-5", between(500, "ug/dL", 2, "mg/dL")),
         measured(5, "9192-6", between(1, "g", 2000, "mg")),
         measured(5, "8331-1", between(36, "Cel", 98.6, "[degF]")),
@@ -123,6 +138,10 @@ SPEC = Spec(
         2020-05-05 08:00:00 | LOINC//1988-5              | "10..20" 15 mg/L
         2020-05-05 08:00:00 | LOINC//3298-7              | "3.0:2.0 g/L" 1500 ug/mL
         2020-05-05 08:00:00 | LOINC//22461-8             | "<1.0:8.0" 0.125
+        2020-05-05 08:00:00 | LOINC//30532-6             | "10.0:2.0" 5 mg/(kg/h)
+        2020-05-05 08:00:00 | LOINC//14959-1             | "30.0:1.0" 30 mg/g
+        2020-05-05 08:00:00 | LOINC//8061-4              | "1.0:128.0" 0.0078125 1
+        2020-05-05 08:00:00 | LOINC//30533-4             | "60.0:1.0" 60 mL/min
         2020-05-06 08:00:00 | LOINC//3298-7              | ">=3.0:2.0 g/L" 1500 ug/mL
         2020-05-07 08:00:00 | LOINC//1988-5              | "5..20" 12.5 mg/L
         2020-05-05 08:00:00 | LOINC//9192-6              | "0.001..0.002" 0.0015 kg

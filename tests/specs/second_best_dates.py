@@ -51,7 +51,8 @@ SPEC = Spec(
         told. A picture that nobody dated was there when its file was made. Drugs, procedures and
         studies that go on are known from their start. Images are known from when the study began;
         it says what they are by its own modalities, else those of its series, and what is only
-        registered or was cancelled has none.
+        registered or was cancelled has none. What was measured, or a device used, several times is
+        known from the last of them and began with the first, in whichever order they are written.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -79,6 +80,16 @@ SPEC = Spec(
         device("walker", "active", timingPeriod=DAYS),
         device("sling", "completed", timingPeriod=DAYS),
         device("brace", "completed", timingPeriod=DAYS, recordedOn=NOON),
+        device("crutches", "completed", timingTiming={"event": [NOON, EVENING, MORNING]}),
+        {
+            "resourceType": "Observation",
+            "id": "weight",
+            "status": "final",
+            "code": snomed("27113001"),
+            "effectiveTiming": {"event": [EVENING, MORNING]},
+            "valueInteger": 80,
+            **STAY,
+        },
         {
             "resourceType": "Media",
             "id": "photograph",
@@ -146,12 +157,14 @@ SPEC = Spec(
         2020-05-04 12:00:00 |                     | IMAGING//CT                     |
         2020-05-04 12:00:00 | 2020-05-01 08:00:00 | NOTE//SNOMED//371530004         | "made"
         2020-05-04 20:00:00 | 2020-05-04 08:00:00 | ADVERSE_EVENT//SNOMED//1912002  |
+        2020-05-04 20:00:00 | 2020-05-04 08:00:00 | DEVICE//TEXT//CRUTCHES          |
         2020-05-04 20:00:00 |                     | IMAGING//DX                     |
         2020-05-04 20:00:00 | 2020-05-01 08:00:00 | NOTE//SNOMED//371530004         | "signed"
+        2020-05-04 20:00:00 | 2020-05-04 08:00:00 | SNOMED//27113001                | 80
         2020-05-30 08:00:00 |                     | ENCOUNTER_END//IMP              |
     """,
     accounts={
-        "projected": 15,
+        "projected": 17,
         "skipped": {
             "ImagingStudy: registered": 1,
             "ImagingStudy: cancelled": 1,
