@@ -127,8 +127,9 @@ def fetch_fhir(
             again = {n for q in first if landing.asked_before(q) for n in landing.patients(q.first)}
 
             def about(name: str) -> Iterator[Question]:
-                whole, here = landing.was_withheld(name), name in found
+                withheld, here = landing.was_withheld(name), name in found
                 for question in asking.of_patient(base, offer, name, landed=here):
+                    whole = withheld and landing.until(question.topic) is None
                     yield question if whole else times.of(question, member=name in again)
 
             names = [*named, *sorted(found)]
@@ -190,7 +191,7 @@ class _Times:
             begin = since
         timed = question if begin is None else question.changed(begin)
         if self._anew or begin is None:
-            # All that a topic never answered in full may yet have the row of an older version.
+            # What an older version answered is recalled, but nobody knows up to when it holds.
             self._landing.ask_again(timed.first)
         return timed
 
@@ -263,13 +264,13 @@ def _ask(fetcher: Fetcher, landing: PageLanding, question: Question, *, as_of: s
             if begun or not question.patient or error.status not in _NO_PATIENT:
                 raise
             if error.status != _GONE:
-                landing.withhold(question.patient, f"answered {error.status}")
+                landing.withhold(question.patient, error.status)
                 return
             page = _deletion(question.patient)
         else:
             page = _page(fetcher, question, document, answer)
         if question.expected and url == question.first and not page.lines:
-            landing.withhold(question.patient, "not found")
+            landing.withhold(question.patient)
         url = landing.land(question, url, page, as_of=as_of)
 
 

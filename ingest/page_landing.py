@@ -12,7 +12,7 @@ next link, in one transaction. What lies beyond the known length was written by 
 killed before that, and is written over. Files come out of `.fetch` when the whole fetch is done.
 
 When a question has been answered, the state knows up to when its topic is: the server's time when
-the chain was begun. A topic that a patient withheld (403, 404) is not answered.
+the chain was begun. What the server withholds of a patient (403, 404) is not answered.
 
 A line that landed before, byte by byte, is not landed again: servers repeat pages, and included
 resources stand on many of them. A newer version of a resource is another line.
@@ -37,6 +37,7 @@ __all__ = ["Fetched", "PageLanding"]
 
 _ROLL_BYTES = 256 << 20  # several files, so that several cores have something to share
 _MOST_REPEATS = 100  # in a row: a server without an end, none of whose links is like another
+_NOT_FOUND = "not found"
 _TYPE = re.compile("[A-Z][A-Za-z]{2,40}|deleted")
 
 
@@ -119,19 +120,23 @@ class PageLanding(FetchState):
                 self.rows("DELETE FROM patient WHERE first = ?", first)
 
     def was_withheld(self, patient: str) -> bool:
-        """Say whether the server gave nothing of a patient; if so, forget what it answered."""
-        if not self.rows("SELECT 1 FROM refused WHERE patient = ?", patient):
-            return False
+        """Say whether the server withheld something of a patient, to ask for it again."""
         with self.transaction():
-            self.rows("DELETE FROM refused WHERE patient = ?", patient)
-            topics = "DELETE FROM answered WHERE patient = ? RETURNING topic"
-            for (topic,) in self.rows(topics, patient):
-                self._unask(topic)
-        return True
+            gone = "DELETE FROM refused WHERE patient = ? RETURNING reason"
+            found = self.rows(gone, patient)
+            if found == [(_NOT_FOUND,)]:  # then it had records of nobody, whatever it answered
+                topics = "DELETE FROM answered WHERE patient = ? RETURNING topic"
+                for (topic,) in self.rows(topics, patient):
+                    self._unask(topic)
+        return bool(found)
 
-    def withhold(self, patient: str, reason: str) -> None:
-        """Note that the server gave nothing of a patient."""
-        self.rows("INSERT OR REPLACE INTO refused VALUES (?, ?)", patient, reason)
+    def withhold(self, patient: str, status: int | None = None) -> None:
+        """Note that the server withheld something of a patient, or with no status found nobody."""
+        if status is None:
+            self.rows("INSERT OR REPLACE INTO refused VALUES (?, ?)", patient, _NOT_FOUND)
+        else:
+            reason = f"answered {status}"
+            self.rows("INSERT OR IGNORE INTO refused VALUES (?, ?)", patient, reason)
 
     def until(self, topic: str, *, begins: str = "") -> datetime | None:
         """Say up to when a topic is answered: all of it, or since `begins` if that is given."""
@@ -230,8 +235,8 @@ class PageLanding(FetchState):
     def asked_before(self, question: Question) -> bool:
         """Say whether a cohort was looked up at another time, too."""
         search = question.topic
-        other = "first <> ? AND (first = ? OR substr(first, 1, ?) = ?)"
-        values = (question.first, search, len(search) + 1, f"{search}#")
+        other = "first <> ? AND (first = ? OR (first >= ? AND first < ?))"
+        values = (question.first, search, f"{search}#", f"{search}$")  # `$` comes after `#`
         return bool(self.rows(f"SELECT 1 FROM question WHERE {other} LIMIT 1", *values))
 
     def unread(self) -> list[tuple[str, Path]]:
