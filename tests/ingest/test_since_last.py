@@ -1,9 +1,11 @@
 """What the next fetch asks for: whatever changed in between lands, whoever asked what before."""
 
 import json
+import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -342,3 +344,40 @@ def test_what_an_older_version_fetched_is_asked_for_whole_once(
     asked = land(zone, server, 6, **COHORT, since="last")
     assert landed(zone) == Counter(["a1", "a2", "a3"])
     assert any("2024-01-03T23:55" in a for a in asked)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_asked_and_changes_in_between_the_last_answer_has_all_that_there_is(
+    zone: RawZone, server: FhirServer, seed: int
+) -> None:
+    chance = random.Random(seed)
+    questions: list[dict[str, Any]] = [
+        COHORT,
+        {"patients": ("A",)},
+        {"patients": ("A", "B")},
+        {"patients": ("B", "C")},
+    ]
+    answered: list[int] = []
+    for number in range(2, 16):
+        for name in chance.sample("ABC", 2):
+            put(server, number, patient(name, chance.choice(["female", "male"])))
+            put(server, number, observation(f"{name}{chance.randint(1, 3)}", name))
+        place = chance.randrange(4)
+        since = None
+        if place in answered and chance.random() < 0.8:
+            since = chance.choice(["last", "last", datetime(2024, 1, number - 1, tzinfo=UTC)])
+        server.withheld = {"C"} if chance.random() < 0.3 else set()
+        with suppress(SourceError, InputError):
+            land(zone, server, number, **questions[place], since=since)
+            answered.append(place)
+    server.withheld.clear()
+    for place in {*answered}:
+        land(zone, server, 20, **questions[place], since="last")
+        members = {r["id"] for r in server.resources["Patient"].values() if r["gender"] == "female"}
+        members = set(questions[place].get("patients", members))
+        held = server.resources["Observation"].values()
+        there = {r["id"]: r["meta"]["lastUpdated"] for r in held if r["id"][0].upper() in members}
+        files = zone.path.glob("fetched/*/Observation*.ndjson")
+        lines = [json.loads(line) for f in files for line in f.read_text().splitlines()]
+        got = {(r["id"], r["meta"]["lastUpdated"]) for r in lines}
+        assert set(there.items()) <= got
