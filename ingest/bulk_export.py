@@ -14,7 +14,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from ingest.page_landing import Fetched, PageLanding
 from ingest.pages import line_of, severities
 from ingest.parallel import in_parallel
 from ingest.patience import Passing, Patience, may_pass, retry_after_s
+from ingest.questions import LATE
 
 __all__ = ["export_bulk"]
 
@@ -100,7 +101,7 @@ def export_bulk(
         into: A directory for this server alone, in the raw zone; it becomes its owner's only.
         level: `system`, `patient` or `group/ID`.
         since: Only what the server changed since then, deletions among it: the `as_of` of the
-            export before.
+            export before. An export of the same `since` is recalled only if it is of a later time.
         types: Resource types; none means all.
         auth: Where tokens come from (`ingest.signing`).
         allow_origins: Other origins that files and attachments may come from, without a token.
@@ -130,7 +131,14 @@ def export_bulk(
             want_references(landing, str(fetcher.base))
             follow(fetcher, landing, workers=workers, progress=progress)
         landing.finish()
-        return landing.account(requests=fetcher.requests, as_of=job.time)
+        fetched = landing.account(requests=fetcher.requests, as_of=job.time)
+        # Recalled the next time, it would hide what there is by then.
+        if not fetched.landed:
+            landing.forget(name)
+            return replace(fetched, as_of=None)
+        if since is not None and fetched.as_of is not None and fetched.as_of <= since + LATE:
+            landing.forget(name)
+        return fetched
 
 
 class _ExpiredError(SourceError):

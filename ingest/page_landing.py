@@ -11,6 +11,9 @@ A page's lines are on disk before the state knows of them, and the state learns 
 next link, in one transaction. What lies beyond the known length was written by a run that was
 killed before that, and is written over. Files come out of `.fetch` when the whole fetch is done.
 
+When a question has been answered, the state knows up to when its topic is: the server's time when
+the chain was begun. What the server withholds of a patient (403, 404) is not answered.
+
 A line that landed before, byte by byte, is not landed again: servers repeat pages, and included
 resources stand on many of them. A newer version of a resource is another line.
 """
@@ -28,11 +31,13 @@ from ingest.errors import InputError
 from ingest.fetch_state import FetchState, create_private
 from ingest.origins import SourceError
 from ingest.pages import Page, Wanted
+from ingest.questions import Question, instant
 
 __all__ = ["Fetched", "PageLanding"]
 
 _ROLL_BYTES = 256 << 20  # several files, so that several cores have something to share
 _MOST_REPEATS = 100  # in a row: a server without an end, none of whose links is like another
+_NOT_FOUND = "not found"
 _TYPE = re.compile("[A-Z][A-Za-z]{2,40}|deleted")
 
 
@@ -65,7 +70,8 @@ class Fetched:
     """Types that the server lets nobody search."""
 
     as_of: datetime | None
-    """The server's time at the beginning: the next fetch's `since`."""
+    """The server's time up to which all that was asked is answered, the earliest of its parts: the
+    next fetch's `since`."""
 
 
 class PageLanding(FetchState):
@@ -103,21 +109,66 @@ class PageLanding(FetchState):
     def restart(self, first: str) -> str:
         """Begin a question anew, whose next link is gone; what landed stays, once."""
         with self.transaction():
-            self.rows("DELETE FROM visited WHERE first = ?", first)
-            self.rows("DELETE FROM question WHERE first = ?", first)
+            self._unask(first)
         return first
 
-    def land(self, first: str, url: str, page: Page) -> str | None:
+    def ask_again(self, first: str) -> None:
+        """Begin a question anew if it has been answered, and not where it stopped in between."""
+        if self.rows("SELECT 1 FROM question WHERE first = ? AND next IS NULL", first):
+            with self.transaction():
+                self._unask(first)
+                self.rows("DELETE FROM patient WHERE first = ?", first)
+
+    def was_withheld(self, patient: str) -> bool:
+        """Say whether the server withheld something of a patient, to ask for it again."""
+        with self.transaction():
+            gone = "DELETE FROM refused WHERE patient = ? RETURNING reason"
+            found = self.rows(gone, patient)
+            if found == [(_NOT_FOUND,)]:  # then it had records of nobody, whatever it answered
+                topics = "DELETE FROM answered WHERE patient = ? RETURNING topic"
+                for (topic,) in self.rows(topics, patient):
+                    self._unask(topic)
+        return bool(found)
+
+    def withhold(self, patient: str, status: int | None = None) -> None:
+        """Note that the server withheld something of a patient, or with no status found nobody."""
+        if status is None:
+            self.rows("INSERT OR REPLACE INTO refused VALUES (?, ?)", patient, _NOT_FOUND)
+        else:
+            reason = f"answered {status}"
+            self.rows("INSERT OR IGNORE INTO refused VALUES (?, ?)", patient, reason)
+
+    def until(self, topic: str, *, begins: str = "") -> datetime | None:
+        """Say up to when a topic is answered: all of it, or since `begins` if that is given."""
+        asked = "SELECT until FROM answered WHERE topic = ? AND (begins = '' OR begins <= ?)"
+        found = self.rows(asked, topic, begins)
+        return datetime.fromisoformat(found[0][0]) if found else None
+
+    def forget_answers(self) -> None:
+        """Forget every question; what landed stays."""
+        with self.transaction():
+            for table in ("question", "asked", "answered", "visited", "patient"):
+                self.rows(f"DELETE FROM {table}")
+            self.rows("DELETE FROM note WHERE name LIKE 'offer %' OR name LIKE 'begins %'")
+
+    def land(self, question: Question, url: str, page: Page, *, as_of: str) -> str | None:
         """Land the page that a question got from `url`, and give the URL of the next one.
+
+        Args:
+            question: Which.
+            url: Of this page.
+            page: What it holds.
+            as_of: The server's time (as `instant` writes it) no later than that of the request.
 
         Raises:
             SourceError: the next links go round, or bring the same page for ever.
         """
-        server = self.note("server")
+        server, first = self.note("server"), question.first
         digests = [_digest(line) for _, line in page.lines]
         whole = _digest(b"page", *digests)
         with self.transaction():
-            self.rows("INSERT OR IGNORE INTO question (first) VALUES (?)", first)
+            if self.rows("INSERT OR IGNORE INTO question (first) VALUES (?) RETURNING 1", first):
+                self.rows("INSERT OR REPLACE INTO asked VALUES (?, ?)", first, as_of)
             self._visit(first, _digest(url.encode()))
             if page.next and self._visited(first, _digest(page.next.encode())):
                 raise SourceError(f"the next links of {server} go round in a ring")
@@ -136,6 +187,7 @@ class PageLanding(FetchState):
                 raise SourceError(f"{server} sends the same page again and again")
             if page.next is None:
                 self.rows("DELETE FROM visited WHERE first = ?", first)
+                self._answer(question)
                 if short > 0:
                     self.count("missing", "match: counted by the server and not given", short)
             fresh = self._write(page, digests)
@@ -180,16 +232,12 @@ class PageLanding(FetchState):
         """List the ids of the Patients that a question found."""
         return [name for (name,) in self.rows("SELECT id FROM patient WHERE first = ?", first)]
 
-    def joined(self, first: str) -> list[str]:
-        """List those whom a question found, and not when it was asked before, if it was."""
-        search = first.partition("#")[0]
-        other = "first <> ? AND (first = ? OR substr(first, 1, ?) = ?)"
-        values = (first, search, len(search) + 1, f"{search}#")
-        if not self.rows(f"SELECT 1 FROM question WHERE {other} LIMIT 1", *values):
-            return []
-        earlier = self.rows(f"SELECT id FROM patient WHERE {other}", *values)
-        known = {name for (name,) in earlier}
-        return [name for name in self.patients(first) if name not in known]
+    def asked_before(self, question: Question) -> bool:
+        """Say whether a cohort was looked up at another time, too."""
+        search = question.topic
+        other = "first <> ? AND (first = ? OR (first >= ? AND first < ?))"
+        values = (question.first, search, f"{search}#", f"{search}$")  # `$` comes after `#`
+        return bool(self.rows(f"SELECT 1 FROM question WHERE {other} LIMIT 1", *values))
 
     def unread(self) -> list[tuple[str, Path]]:
         """List types and places of the jobs' files that were not read for what they refer to."""
@@ -228,6 +276,8 @@ class PageLanding(FetchState):
     ) -> Fetched:
         """Say what has landed."""
         missing = self.counts("missing")
+        withheld = "SELECT 'patient: ' || reason, count(*) FROM refused GROUP BY 1 ORDER BY 1"
+        missing |= dict(self.rows(withheld))
         missing |= dict(
             self.rows(
                 "SELECT kind || ': ' || outcome, count(*) FROM wanted"
@@ -246,6 +296,29 @@ class PageLanding(FetchState):
             unasked=unasked,
             as_of=datetime.fromisoformat(as_of) if as_of else None,
         )
+
+    def _answer(self, question: Question) -> None:
+        """Note up to when a topic is answered; within a transaction."""
+        begun = self.rows("SELECT time FROM asked WHERE first = ?", question.first)
+        if not begun:  # by an older version, which did not note when
+            return
+        since = "" if question.since is None or question.cohort else instant(question.since)
+        until, begins = begun[0][0], since
+        self.rows("DELETE FROM asked WHERE first = ?", question.first)
+        before = "SELECT until, begins FROM answered WHERE topic = ?"
+        for last, first in self.rows(before, question.topic):
+            if since > last:  # what changed in between was not asked for
+                return
+            if first <= until:
+                until, begins = max(until, last), min(first, since)
+        self.rows(
+            "INSERT OR REPLACE INTO answered VALUES (?, ?, ?, ?)",
+            *(question.topic, until, begins, question.patient),
+        )
+
+    def _unask(self, first: str) -> None:
+        for table in ("visited", "question", "asked"):
+            self.rows(f"DELETE FROM {table} WHERE first = ?", first)
 
     def _write(self, page: Page, digests: list[bytes]) -> int:
         """Put a page's new lines on disk, then into the state; within a transaction."""

@@ -4,23 +4,28 @@
     `TYPE?patient=Patient/ID`    for each patient and type, where it does not
     `TYPE`                       for each type, where no patients are named
 
-A question is the URL of the first page of a chain; its name is that URL. Who belongs to a cohort
-does not depend on what changed, but may do so only the next time: such a question carries the time
-in its fragment, which is not sent.
+A question is the URL of the first page of a chain; its name is that URL. Its topic is the same URL
+without a time: for each topic the state keeps up to when it is answered, whichever fetch did so.
+Who belongs to a cohort does not depend on what changed, but may do so only the next time: such a
+question carries the time in its fragment, which is not sent.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from ingest.errors import UsageError
 
-__all__ = ["Asking", "Offer", "Question"]
+__all__ = ["LATE", "Asking", "Offer", "Question", "instant"]
+
+LATE = timedelta(minutes=5)
+"""How much earlier than the last answer the next one begins: transactions that began before it may
+commit after it, with the time of their beginning. What comes again is left out."""
 
 _PATIENT = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
 _SEARCH = re.compile(r"([A-Z][A-Za-z]{2,40})(?:\?([^#]*))?")
@@ -57,6 +62,30 @@ class Question:
 
     expected: bool = False
     """Whether finding nothing means that the patient is unknown."""
+
+    since: datetime | None = None
+    """Only what changed since then; None is all."""
+
+    @property
+    def topic(self) -> str:
+        """What it asks about, whatever the time: the URL of the question that asks for all."""
+        return self.first if self.since is None else self.first.removesuffix(self._time)
+
+    @property
+    def _time(self) -> str:
+        if self.since is None:
+            return ""
+        time = instant(self.since)
+        if self.cohort:
+            return f"#{time}"
+        if "/$everything?" in self.first:
+            return "&" + urlencode({"_since": time})
+        return "&" + urlencode({"_lastUpdated": f"ge{time}"})
+
+    def changed(self, since: datetime) -> "Question":
+        """Ask only for what changed since a time."""
+        timed = replace(self, since=since, expected=False)
+        return replace(timed, first=f"{self.topic}{timed._time}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +124,6 @@ class Offer:
             includes=includes,
         )
 
-    def kept(self) -> str:
-        """Write it as JSON."""
-        return json.dumps(asdict(self))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
@@ -107,7 +132,7 @@ class Asking:
     patients: Sequence[str] | None
     search: str | None
     include: Sequence[str]
-    since: datetime | None
+    since: datetime | Literal["last"] | None
     types: Sequence[str]
     page_size: int
 
@@ -116,7 +141,9 @@ class Asking:
             raise UsageError("patients and a search exclude each other; give one")
         if self.search is not None and not _SEARCH.fullmatch(self.search):
             raise UsageError("a search is written as Type?parameter=value, relative to the server")
-        if self.since is not None and self.since.tzinfo is None:
+        if self.patients is not None and not self.patients:
+            raise UsageError("the list of patients is empty; leave it out to ask for everybody")
+        if isinstance(self.since, datetime) and self.since.tzinfo is None:
             raise UsageError("since needs a time zone; got a time without one")
         if self.page_size < 1:
             raise UsageError(f"page_size must be positive; got {self.page_size}")
@@ -130,7 +157,8 @@ class Asking:
     @property
     def name(self) -> str:
         """A name that the same wishes have again, and no others."""
-        wishes = [sorted(self.patients or ()), self.search, sorted(self.include), str(self.since)]
+        named = None if self.patients is None else sorted(self.patients)
+        wishes = [named, self.search, sorted(self.include), str(self.since)]
         return hashlib.sha256(json.dumps([*wishes, sorted(self.types)]).encode()).hexdigest()
 
     @property
@@ -164,7 +192,7 @@ class Asking:
         if self.search is not None:
             kind, _, query = self.search.partition("?")
             query = _joined(query, _encoded(self._included(kind)))
-            first = self._url(base, kind, query, cohort=self.by_patient)
+            first = self._url(base, kind, query)
             return [Question(first=first, what="a page of the search", cohort=self.by_patient)]
         if self.patients is not None:
             brought = _encoded(self._included("Patient"))
@@ -175,9 +203,7 @@ class Asking:
             ]
             what = "a patient by identifier"
             return [
-                Question(
-                    first=self._url(base, "Patient", query, cohort=True), what=what, cohort=True
-                )
+                Question(first=self._url(base, "Patient", query), what=what, cohort=True)
                 for query in queries
             ]
         asked = [kind for kind in self.types if kind in offer.parameters]
@@ -192,10 +218,7 @@ class Asking:
     ) -> Iterator[Question]:
         """List what is asked about one patient, whose Patient may have `landed` already."""
         if offer.everything and not self.include:
-            query = [("_count", str(self.page_size))]
-            if self.since:
-                query.append(("_since", _instant(self.since)))
-            first = f"{base}Patient/{patient}/$everything?{urlencode(query)}"
+            first = f"{base}Patient/{patient}/$everything?_count={self.page_size}"
             yield Question(first=first, what="a page of Patient/$everything", patient=patient)
             return
         for kind in self.types:
@@ -209,7 +232,7 @@ class Asking:
                     first=first,
                     what=f"a page of {kind}",
                     patient=patient,
-                    expected=kind == "Patient" and self.since is None,
+                    expected=kind == "Patient",
                 )
 
     def unasked(self, offer: Offer) -> tuple[str, ...]:
@@ -244,15 +267,10 @@ class Asking:
         told = [_include(clause) for clause in self.include]
         return [(name, value) for of, name, value in told if of == kind]
 
-    def _url(self, base: str, kind: str, query: str, *, cohort: bool = False) -> str:
-        parts, mark = [query], ""
-        if self.since and cohort:
-            mark = f"#{_instant(self.since)}"
-        elif self.since:
-            parts.append(urlencode({"_lastUpdated": f"ge{_instant(self.since)}"}))
-        if not re.search(r"(?:^|&)_count=", query):
-            parts.append(f"_count={self.page_size}")
-        return f"{base}{kind}?{_joined(*parts)}{mark}"
+    def _url(self, base: str, kind: str, query: str) -> str:
+        counted = re.search(r"(?:^|&)_count=", query)
+        size = "" if counted else f"_count={self.page_size}"
+        return f"{base}{kind}?{_joined(query, size)}"
 
 
 def _include(clause: str) -> tuple[str, str, str]:
@@ -277,7 +295,8 @@ def _joined(*queries: str) -> str:
     return "&".join(query for query in queries if query)
 
 
-def _instant(time: datetime) -> str:
+def instant(time: datetime) -> str:
+    """Write a time as FHIR does; two compare as their times do."""
     return time.astimezone(UTC).isoformat(timespec="seconds")
 
 

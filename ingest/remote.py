@@ -1,11 +1,12 @@
 """Land what servers hold in the raw zone, so that it is registered as any directory is.
 
     store.raw/fetched/SHA256/       one server's, named by the hash of its base URL
-    store.raw/fetched/SHA256.json   what it did not give, by reason: the report says so; and up to
-                                    when each question is answered
+    store.raw/fetched/SHA256.json   what it did not give, by reason (of images by themselves): the
+                                    report says so; and up to when each question is answered
 
 What landed there is not fetched again, and a fetch that was killed goes on where it stopped. So the
-same question sends nothing; what has changed since it was answered is asked for by `since`.
+same question sends nothing; what has changed since it was answered is asked for by `since`. Up to
+when a question is answered is the earliest time of all that it consists of: patients, and types.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from ingest.errors import InputError, UsageError
 from ingest.fetching import Auth
 from ingest.landing import RawZone
 from ingest.origins import SourceError, origin_of
+from ingest.questions import LATE
 
 __all__ = ["Remote", "answered_until", "is_url", "land_images", "land_records", "not_fetched"]
 
@@ -64,6 +66,8 @@ class Remote:
     def __post_init__(self) -> None:
         if self.patients is not None and self.search is not None:
             raise UsageError("--patients and --search exclude each other; give one")
+        if self.patients is not None and not self.patients:
+            raise UsageError("--patients names no patient; leave it out to ask for everybody")
         if self.export and (self.patients is not None or self.search or self.include):
             raise UsageError(
                 "--export asks for everything; leave out --patients, --search, --include"
@@ -81,6 +85,7 @@ class Remote:
     @property
     def question(self) -> str:
         """A name for what is asked of a FHIR server, whatever the time since which it changed."""
+        # An empty list is refused, and older versions wrote it for everybody.
         wishes = [sorted(self.patients or ()), self.search, self.export, sorted(self.include)]
         return hashlib.sha256(json.dumps([*wishes, sorted(self.types)]).encode()).hexdigest()[:16]
 
@@ -110,20 +115,23 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
                 "servers are different people; make a store for each"
             )
     until = _until(into)
-    since = remote.since
-    if since == "last":
-        if remote.question not in until:
-            raise UsageError(
-                "--since last: no fetch from this server that asked the same (patients, search, "
-                "export, include, type) has finished; give a time, or leave --since out"
-            )
-        since = datetime.fromisoformat(until[remote.question])
-    shared = {"since": since, "auth": remote.auth, "allow_origins": remote.allow_origins}
-    shared |= {"progress": progress}
+    last = until.get(remote.question)
+    if remote.since == "last" and last is None:
+        raise UsageError(
+            "--since last: no fetch from this server that asked the same (patients, search, "
+            "export, include, type) has finished; give a time, or leave --since out"
+        )
+    shared = {"auth": remote.auth, "allow_origins": remote.allow_origins, "progress": progress}
     if remote.export:
         from ingest.bulk_export import export_bulk
 
-        fetched = export_bulk(url, into, level=remote.export, types=remote.types, **shared)
+        before = None if last is None else datetime.fromisoformat(last)
+        since = remote.since
+        if since == "last":
+            since = before and before - LATE
+        use = {"level": remote.export, "types": remote.types, "since": since}
+        fetched = export_bulk(url, into, **use, **shared)
+        as_of = _later(fetched.as_of, since, before)
     else:
         from ingest.fhir_server import fetch_fhir
 
@@ -134,16 +142,16 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
             search=remote.search,
             include=remote.include,
             types=remote.types or None,
+            since=remote.since,
             **shared,
         )
+        as_of = fetched.as_of
     lacking = dict(fetched.missing)
     lacking |= {f"{kind}: the server lets nobody search it": 1 for kind in fetched.unasked}
-    if fetched.as_of is not None:
-        as_of, before = fetched.as_of.astimezone(UTC), until.pop(remote.question, None)
-        if before is not None:  # asked without `since` again, it is recalled with its old time
-            as_of = max(as_of, datetime.fromisoformat(before))
-        until[remote.question] = as_of.isoformat()
-    _note(into, lacking, until)
+    if as_of is not None:
+        until.pop(remote.question, None)
+        until[remote.question] = as_of.astimezone(UTC).isoformat()
+    _note(into, until, not_fetched=lacking)
     if not fetched.files:
         raise InputError("the server gave no record of what was asked for")
     return into
@@ -194,8 +202,20 @@ def land_images(
                 status=error.status,
             ) from None
         raise
-    _note(into, fetched.missing)
+    # The FHIR server may have the same base URL, and then its note is here.
+    _note(into, _until(into), images_not_fetched=fetched.missing)
     return fetched.directory if sum(fetched.landed.values()) else None
+
+
+def _later(
+    as_of: datetime | None, since: datetime | None, before: datetime | None
+) -> datetime | None:
+    """Say up to when an export's question is answered, by this one and those before."""
+    if as_of is None or before is None:
+        return as_of
+    if since is not None and since > before:  # what changed in between was not asked for
+        return before
+    return max(as_of, before)  # asked without `since` again, it is recalled with its old time
 
 
 def _image_auth(remote: Remote, servers: Sequence[str]) -> Auth | None:
@@ -215,7 +235,9 @@ def not_fetched(zone: RawZone) -> dict[str, int]:
     """Say what servers did not give, of all that was asked for: reason and count."""
     found: dict[str, int] = {}
     for told in _notes(zone):
-        for reason, n in told["not_fetched"].items():
+        # Of one base URL both are counted in one state, and what images lack is the later.
+        lacking = {**told["not_fetched"], **told.get("images_not_fetched", {})}
+        for reason, n in lacking.items():
             found[reason] = found.get(reason, 0) + n
     return found
 
@@ -241,10 +263,12 @@ def _until(into: Path) -> dict[str, str]:
     return _read(note)["until"] if note.exists() else {}
 
 
-def _note(into: Path, lacking: Mapping[str, int], until: Mapping[str, str] | None = None) -> None:
+def _note(into: Path, until: Mapping[str, str], **lacking: Mapping[str, int]) -> None:
+    """Keep the times, and what is lacking: `not_fetched`, `images_not_fetched`, or as it was."""
     note = into.with_suffix(".json")
     partial = note.with_suffix(".partial")
-    told = {"not_fetched": dict(lacking), "until": dict(until or {})}
+    before = _read(note) if note.exists() else {"not_fetched": {}}
+    told = {**before, "until": dict(until)} | {kind: dict(n) for kind, n in lacking.items()}
     partial.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
     partial.replace(note)
 

@@ -58,7 +58,7 @@ def remote_of(a: argparse.Namespace) -> "Remote":
                 raise UsageError(f"--{name} is asked of a FHIR server; name its URL as a source")
     patients = None
     if a.patients:
-        lines = (line.strip() for line in a.patients.read_text("utf-8").splitlines())
+        lines = (line.strip() for line in a.patients.read_text("utf-8-sig").splitlines())
         patients = tuple(line for line in lines if line)
     return Remote(
         patients=patients,

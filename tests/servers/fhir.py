@@ -71,6 +71,9 @@ class FhirServer:
     gone: set[str] = field(default_factory=set)
     """`Type/id` of what was deleted."""
 
+    withheld: set[str] = field(default_factory=set)
+    """Ids of patients about whom nobody may ask, and types that nobody may search for: 403."""
+
     habits: Habits = field(default_factory=Habits)
     tokens: Tokens | None = None
     origin: str = ""
@@ -242,6 +245,8 @@ def _app(server: FhirServer) -> FastAPI:
     def everything(name: str, request: Request) -> Response:
         if f"Patient/{name}" in server.gone:
             return _outcome(410, "deleted")
+        if name in server.withheld:
+            return _outcome(403, "forbidden")
         if name not in server.resources.get("Patient", {}):
             return _outcome(404, "not-found")
         query = request.query_params
@@ -261,6 +266,9 @@ def _app(server: FhirServer) -> FastAPI:
     @app.get("/fhir/{kind}")
     def search(kind: str, request: Request) -> Response:
         query = request.query_params
+        about = query.get("patient", query.get("_id", "")).removeprefix("Patient/")
+        if server.withheld & {about, kind}:
+            return _outcome(403, "forbidden")
         return _bundle(server, kind, query, _matches(server, kind, query))
 
     @app.get("/files/{path:path}")
