@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from ingest.deidentify_dates import (
     ROMAN,
     ROMAN_NUMBER,
+    SHORT_WORDS,
     WEEKDAY_PLACE,
     DateStyle,
     Found,
@@ -31,10 +32,11 @@ PAIR = re.compile(
     re.IGNORECASE,
 )
 _DATE_WORD = re.compile(
-    r"\b(?:(?P<sure>on|since|until|till|dated|seen|due|born|died|admitted|discharged|am|seit|vom|zum"
+    r"\b(?:(?P<sure>d(?=\.)|on|since|until|till|dated|seen|due|born|died|admitted|discharged|am|seit|vom|zum"
     r"|bis|den|dem|geb(?:oren)?|gest(?:orben)?|verstorben|aufgenommen|entlassen|dat(?:e|um)[ ]?:|"
     + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
-    + r")|from|to|by|after|before|between|through|of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
+    + r")|from|to|by|after|before|between|through|(?:ct|mrt?i?|x-?ray|echo|ekg|ecg|labs?"
+    r"|films?|scans?|notes?|visit)[ ]of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
     r"(?:the |den |dem |zum )?(?=\d)"
 )
 _JOINED = re.compile(
@@ -50,9 +52,10 @@ _SHOWN = re.compile(
 """Before what a clock or a colon makes a date of, at the beginning of a line."""
 
 COUNTED = re.compile(
-    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|cm|mm|mmol|h|of|ago|daily|twice|bid|od|prn|ns|hpf|fach)\b"
+    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|[cm]?m[²³23]?|mmol|h|t(?=[ -]mr)|of|ago|daily|twice|bid|od|prn|ns"
+    r"|hpf|fach|std|lpm|at rest|in ruhe|x(?![\w-]))\b"
     r"|(?:lit(?:er|re)|tab|tbl|pill|cap|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day|week"
-    r"|month|hour|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
+    r"|month|hour|year|yr|jahr|uhr|ratio|carb|cycles|zykl|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
     r"|cultur|criteri|point|vision|visus|saline|kraft|schmerz|punkt|stück|nächt|tag|woche|monat"
     r"|stunde)\w*)",
     re.IGNORECASE,
@@ -60,9 +63,24 @@ COUNTED = re.compile(
 _RATED = re.compile(
     r"\b(?:murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|kraft|schmerz|scor|scale|skala"
     r"|grad|rat|nrs|vas|mrc|gcs|apgar|reduc|decreas|increas|cut|halv|improv|worsen|fell|rose|drop"
-    r"|declin|tab|pill|criteri|total|visus|vision)\w*",
+    r"|declin|tab|pill|criteri|total|visus|vision|o?edema|ödem|hyporeflex|hyperreflex|janda|tit(?:er|re)|ratio"
+    r"|verhältnis|hearing)\w*",
     re.IGNORECASE,
 )
+_TO_SO_MUCH = frozenset(["to", "von", "nach"])
+"""Words behind which so many of so many are more often meant than a day: "to 4/5"."""
+
+_FIRM = re.compile(r"\b(?:am|den|dem|zum|vom|seit|since|d|geb\w*|gest\w*|datum[ ]?:)\b[., ]*\Z")
+"""Before a pair that its end point makes a date wherever the sentence ends."""
+
+_SURER = re.compile(r"\b(?:am|den|dem|geb\w*|gest\w*|verstorben|aufgenommen|datum[ ]?:)\b[., ]*\Z")
+"""Before a pair that is a date without an end point."""
+
+_RANGE = re.compile(r"\d\.\d{1,2} (?:bis|to|auf|until|till|und|-) \Z")
+_ZERO = re.compile(r"(?:0\d\.\d{1,2}|\d\d\.0\d)\b")
+_FULL = re.compile(r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d\d)(?!\d)")
+_ENDED = re.compile(r"\d{1,2}\.\d{1,2}\.(?!\d)")
+_SENTENCE_END = re.compile(r"\s*\Z|\s+[^\W\d_a-zäöüß]|[ \t]*\n")
 _OF_SO_MANY = frozenset([2, 3, 4, 5, 6, 8, 10])
 _SENTENCE = 60  # characters to look for what is rated
 
@@ -82,6 +100,21 @@ _ALONE = re.compile(
 """Before German dates that are none of a measurement, which has no zero there and no point."""
 
 
+_POINT_PAIR = re.compile(
+    r"(?<![\w.,/:-])(?P<a>\d{1,2})(?P<s>\.)(?P<b>\d{1,2})(?P<end>\.)(?=[,;)\s]|\Z)"
+)
+_LINE_END = re.compile(r"[ \t]*(?:\n|\Z)")
+_LEVEL = re.compile(r"\b(?:auf|bei|to|of|was|war|is|ist|[<>=]) ?\Z")
+_IN_GERMAN = 3  # of deidentify_dates.py's rows of weekdays
+_MEASURED = frozenset(
+    """
+    bis seit vom on since until till to from by after before between through von nach vor ab zum den
+    dem am d due seen
+    """.split()  # noqa: SIM905
+)
+"""Words behind which a number with a point may be a measurement."""
+
+
 def find_date_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     """Give days and months alone with what they become, where they are dates.
 
@@ -96,18 +129,100 @@ def find_date_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     if _POINTED.search(text):
         places += [(m.end(), True) for m in find_near_digits(_REPORT, lowered(text), digits=2)]
         places += [(m.end(), True) for m in find_near_digits(_ALONE, text, before=0)]
+    lower = lowered(text)
+    lines: set[tuple[int, int]] = set()
+    line = (0, -1)
+    done: set[int] = set()
     for place, sure in places:
         m = PAIR.match(text, place)
-        # A number with a point is one, unless a point ends it, too: "from 3.4 to 5.6".
-        if m is None or not (sure or (m["s"] + m["end"] != "." and not is_rating(m))):
+        if m is None or not _begins(m, lower, sure=sure):
             continue
         while m is not None and not COUNTED.match(text, m.end()):
             found = _shifted_pair(m, style)
             if found is None:
                 break
             yield found
+            done.add(m.start())
+            if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
+                line = _line_of(text, m.start())
+                lines.add(line)
             joined = _JOINED.match(text, m.end())
             m = PAIR.match(text, joined.end()) if joined else None
+    if _POINTED.search(text):
+        for found in _listed(text, style, lines):
+            if found[0] not in done:
+                yield found
+
+
+def _begins(m: re.Match[str], lower: str, *, sure: bool) -> bool:
+    """Say whether the pair behind a date's word is a date."""
+    before = lower[max(0, m.start() - 24) : m.start()]
+    word = re.search(r"([^\W\d_]+)[., ]*(?:(?:the|den|dem|zum)[ ]+)?\Z", before)
+    said = word[1] if word else ""
+    if m["s"] == "/":
+        if m[0] == "24/7":
+            return False
+        if (
+            said in SHORT_WORDS
+            and not m.string[m.start() - len(before) + word.start() :][0].isupper()
+        ):
+            return False  # "O2 sat 3/4"
+        small = m["b"].isdigit() and int(m["b"]) in _OF_SO_MANY and int(m["a"]) <= int(m["b"])
+        if small and said in _TO_SO_MUCH:
+            return False
+        if small and WEEKDAY_PLACE.get(said, (0, 0))[0] == _IN_GERMAN:
+            return False  # which has points in its dates
+        return sure or not is_rating(m)
+    if not m["b"].isdigit():
+        return sure or (m["end"] == "." and not is_rating(m))
+    if not sure and m["end"] != ".":
+        return False
+    if not word or said not in _MEASURED:
+        return True
+    if _RANGE.search(before):
+        return False
+    if _ZERO.match(m[0]):
+        return True
+    if m["end"]:
+        return _FIRM.search(before) is not None or not _SENTENCE_END.match(m.string, m.end())
+    if _SURER.search(before):
+        return True
+    joined = _JOINED.match(m.string, m.end())
+    if joined is None:
+        return False
+    return _FULL.match(m.string, joined.end()) is not None or (
+        said == "vom" and _ENDED.match(m.string, joined.end()) is not None
+    )
+
+
+def _line_of(text: str, place: int) -> tuple[int, int]:
+    end = text.find("\n", place)
+    return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end
+
+
+def _listed(text: str, style: DateStyle, lines: set[tuple[int, int]]) -> Iterator[Found]:
+    """Give German dates that other dates of their line show: "am 4.5., Fäden 6.5., ex 14.5."."""
+    inside: dict[tuple[int, int], list[re.Match[str]]] = {}
+    last: tuple[int, int] = (0, -1)
+    for m in find_near_digits(_POINT_PAIR, text, before=0):
+        if not last[0] <= m.start() <= last[1]:
+            last = _line_of(text, m.start())
+        if not _RANGE.search(text[max(0, m.start() - 12) : m.start()]):
+            inside.setdefault(last, []).append(m)
+    for line, pairs in inside.items():
+        commas = [m for m in pairs if text[m.end() : m.end() + 1] in (",", ";")]
+        if len(commas) < 2 and not (commas and line in lines):
+            continue
+        last_pair = pairs[-1]
+        ends = _LINE_END.match(text, last_pair.end()) and last_pair not in commas[-1:]
+        if ends and not _LEVEL.search(
+            text[max(line[0], last_pair.start() - 8) : last_pair.start()]
+        ):
+            commas.append(last_pair)
+        for m in commas:
+            found = _shifted_pair(m, style)
+            if found is not None:
+                yield found
 
 
 def is_rating(m: re.Match[str]) -> bool:
