@@ -10,6 +10,7 @@ and wherever its day has a zero that no measurement would have ("04.05.").
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ingest.deidentify_dates import (
     ROMAN,
@@ -19,12 +20,14 @@ from ingest.deidentify_dates import (
     DateStyle,
     Found,
     day_of,
+    most_show,
     orders_of,
+    shown_order,
     write_date,
 )
 from ingest.deidentify_digits import find_near_digits, lowered
 
-__all__ = ["COUNTED", "PAIR", "find_date_pairs", "is_rating"]
+__all__ = ["COUNTED", "PAIR", "find_date_pairs", "find_order", "is_rating"]
 
 PAIR = re.compile(
     r"(?P<a>\d{1,2})(?P<s>[/.])(?P<b>\d{1,2}|" + ROMAN + r")(?P<end>\.?)"
@@ -52,8 +55,8 @@ _SHOWN = re.compile(
 """Before what a clock or a colon makes a date of, at the beginning of a line."""
 
 COUNTED = re.compile(
-    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|[cm]?m[²³23]?|mmol|h|t(?=[ -]mr)|of|ago|daily|twice|bid|od|prn|ns"
-    r"|hpf|fach|std|lpm|at rest|in ruhe|x(?![\w-]))\b"
+    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|[cm]?m[²³23]?|mmol|h|t(?=[ -]mr)|of|ago|daily|twice|bid|od|prn"
+    r"|ns|hpf|fach|std|lpm|at rest|in ruhe|x(?![\w-]))\b"
     r"|(?:lit(?:er|re)|tab|tbl|pill|cap|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day|week"
     r"|month|hour|year|yr|jahr|uhr|ratio|carb|cycles|zykl|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
     r"|cultur|criteri|point|vision|visus|saline|kraft|schmerz|punkt|stück|nächt|tag|woche|monat"
@@ -123,35 +126,63 @@ def find_date_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_date_pairs(text, style)]
     ['4/13', '4/14', '4.4.']
     """
-    words = find_near_digits(_DATE_WORD, lowered(text))
-    places = [(m.end(), m["sure"] is not None) for m in words]
-    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lowered(text), digits=2)]
-    if _POINTED.search(text):
-        places += [(m.end(), True) for m in find_near_digits(_REPORT, lowered(text), digits=2)]
-        places += [(m.end(), True) for m in find_near_digits(_ALONE, text, before=0)]
+    for m in _pairs(text):
+        found = _shifted_pair(m, style)
+        if found is not None:
+            yield found
+
+
+def find_order(text: str) -> bool | None:
+    """Say whether the month comes first in a text's dates: as they show, or else as its pairs do.
+
+    >>> find_order("on 3/14 and 3/4"), find_order("on 3/14, 14/3/2024"), find_order("on 3/4")
+    (True, False, None)
+    """
+    shown = shown_order(text)
+    if shown is not None:
+        return shown
+    return most_show((m["a"], m["b"]) for m in _pairs(text) if m["s"] == "/" and m["b"].isdigit())
+
+
+@lru_cache(maxsize=2)
+def _pairs(text: str) -> list[re.Match[str]]:
+    """List the pairs that are dates."""
     lower = lowered(text)
+    places = [(m.end(), m["sure"] is not None) for m in find_near_digits(_DATE_WORD, lower)]
+    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lower, digits=2)]
+    if _POINTED.search(text):
+        places += [(m.end(), True) for m in find_near_digits(_REPORT, lower, digits=2)]
+        places += [(m.end(), True) for m in find_near_digits(_ALONE, text, before=0)]
     lines: set[tuple[int, int]] = set()
     line = (0, -1)
-    done: set[int] = set()
+    pairs: dict[int, re.Match[str]] = {}
     for place, sure in places:
         m = PAIR.match(text, place)
         if m is None or not _begins(m, lower, sure=sure):
             continue
-        while m is not None and not COUNTED.match(text, m.end()):
-            found = _shifted_pair(m, style)
-            if found is None:
-                break
-            yield found
-            done.add(m.start())
+        while m is not None and not COUNTED.match(text, m.end()) and _is_day(m):
+            pairs.setdefault(m.start(), m)
             if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
                 line = _line_of(text, m.start())
                 lines.add(line)
             joined = _JOINED.match(text, m.end())
             m = PAIR.match(text, joined.end()) if joined else None
     if _POINTED.search(text):
-        for found in _listed(text, style, lines):
-            if found[0] not in done:
-                yield found
+        for m in _listed(text, lines):
+            if _is_day(m):
+                pairs.setdefault(m.start(), m)
+    return list(pairs.values())
+
+
+def _is_day(m: re.Match[str]) -> bool:
+    """Say whether a pair is a day of some year, in either order."""
+    return any(day_of(2000, month, day) for day, month in _orders(m, month_first=False))
+
+
+def _orders(m: re.Match[str], *, month_first: bool) -> list[tuple[int, int]]:
+    if not m["b"].isdigit():
+        return [(int(m["a"]), ROMAN_NUMBER[m["b"].lower()])]
+    return orders_of(int(m["a"]), int(m["b"]), m["s"], month_first)
 
 
 def _begins(m: re.Match[str], lower: str, *, sure: bool) -> bool:
@@ -200,7 +231,7 @@ def _line_of(text: str, place: int) -> tuple[int, int]:
     return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end
 
 
-def _listed(text: str, style: DateStyle, lines: set[tuple[int, int]]) -> Iterator[Found]:
+def _listed(text: str, lines: set[tuple[int, int]]) -> Iterator[re.Match[str]]:
     """Give German dates that other dates of their line show: "am 4.5., Fäden 6.5., ex 14.5."."""
     inside: dict[tuple[int, int], list[re.Match[str]]] = {}
     last: tuple[int, int] = (0, -1)
@@ -219,10 +250,7 @@ def _listed(text: str, style: DateStyle, lines: set[tuple[int, int]]) -> Iterato
             text[max(line[0], last_pair.start() - 8) : last_pair.start()]
         ):
             commas.append(last_pair)
-        for m in commas:
-            found = _shifted_pair(m, style)
-            if found is not None:
-                yield found
+        yield from commas
 
 
 def is_rating(m: re.Match[str]) -> bool:
@@ -235,13 +263,8 @@ def is_rating(m: re.Match[str]) -> bool:
 
 
 def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:
-    first, second = int(m["a"]), m["b"]
-    if not second.isdigit():
-        orders = [(first, ROMAN_NUMBER[second.lower()])]
-    else:
-        orders = orders_of(first, int(second), m["s"], style.month_first)
-    for day, month in orders:
+    for day, month in _orders(m, month_first=style.month_first):
         stated = day_of(style.year or 2001, month, day)
         if stated:
-            return write_date(m, stated, style, "ab" if day == first else "ba")
+            return write_date(m, stated, style, "ab" if day == int(m["a"]) else "ba")
     return None

@@ -21,7 +21,7 @@ with each other: what one takes another must not.
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -45,10 +45,12 @@ __all__ = [
     "find_dates",
     "find_plain_dates",
     "month_words",
+    "most_show",
     "orders_of",
     "shift_days",
     "shift_dicom",
     "shifted",
+    "shown_order",
     "write_date",
 ]
 
@@ -352,10 +354,8 @@ def _day_before(text: str, month: int) -> re.Match[str] | None:
 
 def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
     matches = list(find_near_digits(_NUMBERS, text, before=0, digits=4))
-    month_first = style.month_first
-    for m in matches:  # what one date shows, holds for the others of its text
-        if m["s"] != "." and (int(m["a"]) > 12) != (int(m["b"]) > 12):
-            month_first = int(m["b"]) > 12
+    shown = _shown_by(matches)
+    month_first = style.month_first if shown is None else shown
     for m in matches:
         year = _year(m["y"], style)
         if len(m["y"]) < 4 and m["a"][0] != "0" and _is_score(m):
@@ -369,6 +369,28 @@ def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
         else:
             if len(m["y"]) == 4:  # `20/30/40` may be anything
                 yield (*m.span(), DATE)
+
+
+def shown_order(text: str) -> bool | None:
+    """Say whether the month comes first in most dates of a text that show it, or None.
+
+    >>> shown_order("3/14/2024 and 3/4/2024"), shown_order("3/4/2024")
+    (True, None)
+    """
+    return _shown_by(find_near_digits(_NUMBERS, text, before=0, digits=4))
+
+
+def _shown_by(matches: Iterable[re.Match[str]]) -> bool | None:
+    return most_show((m["a"], m["b"]) for m in matches if m["s"] != ".")
+
+
+def most_show(pairs: Iterable[tuple[str, str]]) -> bool | None:
+    """Say whether the month comes first in most pairs of two numbers, as those over 12 show."""
+    votes = 0
+    for a, b in pairs:
+        if (int(a) > 12) != (int(b) > 12) and max(int(a), int(b)) <= 31:
+            votes += 1 if int(b) > 12 else -1
+    return votes > 0 if votes else None
 
 
 def _is_score(m: re.Match[str]) -> bool:

@@ -157,6 +157,24 @@ def test_both_months_of_a_period_move(text: str, shifted: str) -> None:
     assert scrub(text, days=40) == shifted
 
 
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("on 5/14. Seen 5/4/2020", "on 5/2. Seen 4/22/2020"),
+        ("on 5/4, on 5/14", "on 4/22, on 5/2"),
+        ("since 14/5, since 4/5", "since 2/5, since 22/4"),
+        ("on 5/14/2020, on 5/4", "on 5/2/2020, on 4/22"),
+        (
+            "on 5/4/2020, 5/16/2020, 5/17/2020, 18/5/2020",
+            "on 4/22/2020, 5/4/2020, 5/5/2020, 6/5/2020",
+        ),
+        ("on 5/4, BP 120/80, 5/16 strength", "on 24/3, BP 120/80, 5/16 strength"),
+    ],
+)
+def test_all_dates_of_a_text_are_read_in_one_order(text: str, shifted: str) -> None:
+    assert scrub(text) == shifted
+
+
 def test_a_rated_pair_beside_a_date_stays() -> None:
     assert scrub("strength 4/5, 5/16/2020", month_first=True) == "strength 4/5, 5/4/2020"
     assert scrub("Take 1 or 2. May repeat").startswith("Take 1 or")
