@@ -3,9 +3,11 @@
 A pair is a date after a word such as "on", "since", "am", a weekday or "admitted" where what
 follows is nothing that is counted so ("on 1/2 tablet"); and after a word that stands before other
 pairs as well ("from", "to", "after", "ab") where the sentence rates nothing, either ("power from
-3/5 to 4/5"). What is joined to such a date is one, too: "on 3/4 and 3/9". A German pair that ends
-with a point is one after what has a date ("EKG 4.5.", "Termin 4.5."), in brackets, before a colon,
-and wherever its day has a zero that no measurement would have ("04.05.").
+3/5 to 4/5"). A number with a point, and no point behind it, is one where a zero or another date
+shows it ("bis 04.05", "vom 4.5 bis 9.5."; not "INR 2.5 bis 3.5"). What is joined to such a date is
+one, too: "on 3/4 and 3/9". A German pair that ends with a point is one after what has a date ("EKG
+4.5.", "Termin 4.5."), in brackets, before a colon, wherever its day has a zero that no measurement
+would have ("04.05."), and in a line with others like it ("am 4.5., Fäden ex 14.5.").
 """
 
 import re

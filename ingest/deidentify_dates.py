@@ -106,8 +106,8 @@ _WEEKDAY_BEHIND = re.compile(
 )
 _CUT_BEHIND = re.compile(
     r"[ ]?\((?:Mo|Di|Mi|Do|Fr|Sa|So)\.?\)"
-    r"|,?[ ](?:Mo|Di|Mi|Do|Fr|Sa|So)(?:\.(?![ ]?\d)|(?=[,;)]|\Z))"
-    r"|,[ ](?:Mo|Di|Mi|Fr|Sa)(?![\w.-])(?![ ]?\d)"
+    r"|,?[ ](?:Mo|Di|Mi|Do|Fr|Sa|So)(?:\.(?![ ]?\d{1,2}\.)|(?=[,;)]|\Z))"
+    r"|,[ ](?:Mo|Di|Mi|Fr|Sa)(?![\w.-])(?![ ]?\d{1,2}\.)"
 )
 """German weekdays cut short behind a date, which is then no longer shifted but goes."""
 _WEEKDAY_BEFORE = re.compile(
@@ -129,6 +129,7 @@ _SCORE = re.compile(
     re.IGNORECASE,
 )
 _MORE = re.compile(r"[ :]{1,2}\d")
+_ON = re.compile(r"(?<![^\W_])(?:on|since|until|from|dated)[ ](?:the )?\Z", re.IGNORECASE)
 QUANTITY = re.compile(
     r"[ ]?(?:%|(?:mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|iu|ie|i\.e|u|kcal|cal|units?|einheiten)\b)",
     re.IGNORECASE,
@@ -328,6 +329,8 @@ def _is_verb(m: re.Match[str], *, first: bool) -> bool:
     if VERB_BEHIND.match(m.string, m.end()):
         return True
     if m["g1"].strip() in ("-", "/", ".") and " " not in m["g1"] and m["nth"] != ".":
+        return False
+    if _ON.search(m.string, max(0, m.start() - 12), m.start()):
         return False
     # German has a point there, but its May is "Mai".
     return name.islower() or m["nth"] == "." or m["g1"].strip() != ""

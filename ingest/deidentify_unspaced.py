@@ -8,9 +8,10 @@ and line breaks left out, and katakana as hiragana:
     a name of one character with a title       王先生, 김씨, 王さん: by itself 王 is in many words
     an address, and a town without its 市      文三路123号, 杭州
 
-A name in Thai and its neighbours goes alone from four characters. Korean is written with spaces,
-but its particles are not. Names in other characters than the record has (traditional for
-simplified, 田中 for たなか) or in Latin letters are other names.
+A given name or a place that is a word of many notes (健康, 대장) goes beside the family name or a
+title alone. A name in Thai and its neighbours goes alone from four characters. Korean is written
+with spaces, but its particles are not. Names in other characters than the record has (traditional
+for simplified, 田中 for たなか) or in Latin letters are other names.
 """
 
 import re

@@ -98,6 +98,8 @@ def test_what_cannot_be_shifted_part_by_part_goes_as_a_whole(text: str) -> None:
         ("vom 4.5 bis 9.5., vom 4.5 bis 9.5.2020", "vom 22.4 bis 27.4., vom 22.4 bis 27.4.2020"),
         ("seit 4.5. Fieber, am 4.5 operiert", "seit 22.4. Fieber, am 22.4 operiert"),
         ("bis 04.05 stationär, bis 9.5., dann", "bis 22.04 stationär, bis 27.4., dann"),
+        ("on 4 may seen, since 2 march", "on 22 april seen, since 19 february"),
+        ("4.5.2020 Do. 10 Uhr", "[DATE] 10 Uhr"),
         ("4 May, 2nd of May, 2. Mai, 3 March", "22 April, 20th of April, 20. April, 20 February"),
         ("Apgar seen 3/4/20, Score 03.04.12", "Apgar seen 22/3/20, Score 22.03.12"),
         ("from 3/4 and to rehab by 3/10", "from 22/3 and to rehab by 21/9"),
