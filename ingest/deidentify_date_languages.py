@@ -124,7 +124,8 @@ _WIDTH = 32
 
 _SIGN = "(?:(?:星期|周|週|礼拜|禮拜)[一二三四五六日天]|[月火水木金土日]曜日?|[월화수목금토일]요일)"
 _KANJI = re.compile(
-    r"(?<![\d.,/:-])(?P<era>(?:令和|平成|昭和|大正|民国|民國)(?:\d{1,3}|元)年[ ]?)?"
+    r"(?:(?<![\d.,/:-])|(?<=[日号號일][-,/])|(?<=[日号號일][ ][-/]))"
+    r"(?P<era>(?:令和|平成|昭和|大正|民国|民國)(?:\d{1,3}|元)年[ ]?)?"
     r"(?:(?<![\d])(?P<y>(?:1[6-9]|2[0-3])\d\d|\d\d)[ ]?[年년][ ]?)?"
     r"(?P<m>\d{1,2})[ ]?[月월]"
     r"(?:[ ]?(?P<list>\d{1,2}[ ]?[日号號일]?[ ]?[-~〜至到和及与と、,부터][ ]?)?"
@@ -176,6 +177,8 @@ def _beside(text: str, lower: str, name: re.Match[str], style: DateStyle) -> Fou
         return None
     if day is None:
         behind = _DAY_BEHIND.match(lower, name.end())
+        if behind is None and name["cut"]:
+            return None  # "Mag 2000 mg", "FEV 1800 mL": no part of a day, besides
         if behind is not None:
             return name.start(), behind.end(), DATE
         if year is None:

@@ -18,7 +18,9 @@ from ingest.deidentify_date_pairs import COUNTED, PAIR, is_rating
 from ingest.deidentify_dates import (
     DATE,
     MONTH,
+    QUANTITY,
     ROMAN,
+    VERB_BEHIND,
     DateStyle,
     Found,
     day_of,
@@ -47,10 +49,17 @@ _DAYS_BEFORE = re.compile(
 )
 _MONTH_AND_YEAR = re.compile(MONTH + rf"(?P<y>,?[ ]?{_YEAR})?")
 _DAYS_WIDTH = 48
+_TWO_MONTHS = re.compile(
+    MONTH
+    + rf"[ ](?P<a>\d{{1,2}}){_TH}?(?:,?[ ]{_YEAR})?[ ]?[-–—/][ ]?"
+    + MONTH
+    + rf"[ ](?P<b>\d{{1,2}}){_TH}?(?![\w]|[.:/-]\d|,\d)(?:,?[ ]{_YEAR})?"
+)
 
 _ISO_LIST = re.compile(
     r"(?<![\w.,:/-])(?:1[6-9]|2[0-3])\d\d([/-])[01]\d\1[0-3]\d"
-    rf"(?:/|\.\.|{_AND_DAY}|,[ ]?)(?:[01]\d\1)?[0-3]\d(?![\w]|[-/.:,]\d)"
+    rf"(?:(?:/|\.\.|{_AND_DAY}|,[ ]?)[01]\d\1|/|\.\.|[ ]?-[ ]?|[ ](?:to|through|until|bis)[ ])"
+    r"[0-3]\d(?![\w]|[-/.:,]\d)"
 )
 _POINT_AND = rf"(?:{_AND_DAY}(?:am |zum |vom )?|,[ ]?(?:am )?)"
 _POINT_LIST = re.compile(
@@ -78,8 +87,10 @@ _COMMA = re.compile(MONTH + rf",[ ]?\d{{1,2}}{_TH}?,?[ ]{_YEAR}")
 _YEAR_BEFORE = re.compile(r"(?<![\w.,/:-])(?:19|20)\d\d(?:,[ ]?|[ -])\Z")
 _MONTH_AND_DAY = re.compile(MONTH + rf"[ -]\d{{1,2}}{_TH}?(?![\w]|[.:/-]\d|,\d)")
 
+_CW_YEAR = r"(?=[ .-]{0,2}\d{1,2}[ ]?[/ -][ ]?(?:of )?(?:19|20)\d\d(?!\w))"  # a code, too
 _WEEK = re.compile(
-    r"(?<![^\W_])(?:(?:kw|cw)[ .-]{0,2}\d{1,2}(?![\w]|[.,]\d)"
+    rf"(?<![^\W_])(?:(?:kw|cw{_CW_YEAR})"
+    r"[ .-]{0,2}\d{1,2}(?![\w]|[.,]\d)"
     r"(?:[ ]?[/ -][ ]?(?:of )?(?:19|20)\d\d(?!\w))?"
     r"|(?:week|wk|woche|kalenderwoche)\.?[ ]\d{1,2}(?:[ ]?[/ ,-][ ]?(?:of )?)(?:19|20)\d\d(?!\w)"
     r"|(?:(?:q[1-4]|[1-4]\. quartal)[ /-]{1,2}|(?<![\w.,/:-])[1-4]q[ /-]?)(?:19|20)\d\d(?!\w)"
@@ -94,7 +105,7 @@ _FEAST = re.compile(
 _WEEKDAY = re.compile(
     r"(?<![^\W_])(?:Mo|Di|Mi|Do|Fr|Sa|So)(?:\.,?|,)?[ ](?:den )?"
     r"(?:\d{1,2}\.[ ]?\d{1,2}\.(?:[ ]?(?:19|20)\d\d|\d\d)?"
-    rf"|\d{{1,2}}\.?[ ](?i:{MONTH})(?:[ ](?:19|20)\d\d)?)(?!\w|[.,]\d)"
+    rf"|\d{{1,2}}\.?[ ](?P<m>(?i:{MONTH}))(?P<y>[ ](?:19|20)\d\d)?)(?!\w|[.,]\d)"
 )
 
 _UNITS = "first second third fourth fifth sixth seventh eighth ninth"
@@ -156,11 +167,12 @@ def find_date_lists(text: str, style: DateStyle) -> Iterator[Found]:
         if (day_of(2000, a, b) or day_of(2000, b, a)) and not COUNTED.match(text, m.end()):
             yield (*m.span(), DATE)
     for m in find_near_digits(_WEEKDAY, text):
-        yield (*m.span(), DATE)
+        if m["m"] is None or m["y"] or m["m"] not in _VERBS:
+            yield (*m.span(), DATE)
     for m in find_near_digits(_FEAST, lower) if any(word in lower for word in _FEASTS) else ():
         yield (*m.span(), DATE)
     for m in find_near_digits(_WEEK, lower) if any(word in lower for word in _WEEKS) else ():
-        if not COUNTED.match(text, m.end()):
+        if not (COUNTED.match(text, m.end()) or QUANTITY.match(text, m.end())):
             yield (*m.span(), DATE)
 
 
@@ -179,6 +191,9 @@ def find_worded_dates(text: str, style: DateStyle) -> Iterator[Found]:
 
 def _beside_month(text: str, lower: str, place: int) -> Iterator[Found]:
     """Give lists and odd writings of days around a month's name."""
+    m = _TWO_MONTHS.match(lower, place)
+    if m is not None and 1 <= int(m["a"]) <= 31 and 1 <= int(m["b"]) <= 31:
+        yield place, m.end(), DATE
     m = _DAYS_BEHIND.match(lower, place)
     if m is not None and _are_days(m, text, lower, m.end(), place, year=m["y"]):
         yield place, m.end(), DATE
@@ -211,7 +226,7 @@ def _are_days(
     first, last = int(m["a"]), int(m["b"])
     if not (1 <= first <= 31 and 1 <= last <= 31):
         return False
-    verb = text[place].islower() and _is_verb(lower, place)
+    verb = _is_verb(lower, place) and (text[place].islower() or VERB_BEHIND.match(lower, end))
     return year is not None or (first < last and not verb and not COUNTED.match(text, end))
 
 

@@ -3,27 +3,33 @@
 A pair is a date after a word such as "on", "since", "am", a weekday or "admitted" where what
 follows is nothing that is counted so ("on 1/2 tablet"); and after a word that stands before other
 pairs as well ("from", "to", "after", "ab") where the sentence rates nothing, either ("power from
-3/5 to 4/5"). What is joined to such a date is one, too: "on 3/4 and 3/9". A German pair that ends
-with a point is one after what has a date ("EKG 4.5.", "Termin 4.5."), in brackets, before a colon,
-and wherever its day has a zero that no measurement would have ("04.05.").
+3/5 to 4/5"). A number with a point, and no point behind it, is one where a zero or another date
+shows it ("bis 04.05", "vom 4.5 bis 9.5."; not "INR 2.5 bis 3.5"). What is joined to such a date is
+one, too: "on 3/4 and 3/9". A German pair that ends with a point is one after what has a date ("EKG
+4.5.", "Termin 4.5."), in brackets, before a colon, wherever its day has a zero that no measurement
+would have ("04.05."), and in a line with others like it ("am 4.5., Fäden ex 14.5.").
 """
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from ingest.deidentify_dates import (
     ROMAN,
     ROMAN_NUMBER,
+    SHORT_WORDS,
     WEEKDAY_PLACE,
     DateStyle,
     Found,
     day_of,
+    most_show,
     orders_of,
+    shown_order,
     write_date,
 )
 from ingest.deidentify_digits import find_near_digits, lowered
 
-__all__ = ["COUNTED", "PAIR", "find_date_pairs", "is_rating"]
+__all__ = ["COUNTED", "PAIR", "find_date_pairs", "find_order", "is_rating"]
 
 PAIR = re.compile(
     r"(?P<a>\d{1,2})(?P<s>[/.])(?P<b>\d{1,2}|" + ROMAN + r")(?P<end>\.?)"
@@ -31,10 +37,11 @@ PAIR = re.compile(
     re.IGNORECASE,
 )
 _DATE_WORD = re.compile(
-    r"\b(?:(?P<sure>on|since|until|till|dated|seen|due|born|died|admitted|discharged|am|seit|vom|zum"
+    r"\b(?:(?P<sure>d(?=\.)|on|since|until|till|dated|seen|due|born|died|admitted|discharged|am|seit|vom|zum"
     r"|bis|den|dem|geb(?:oren)?|gest(?:orben)?|verstorben|aufgenommen|entlassen|dat(?:e|um)[ ]?:|"
     + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
-    + r")|from|to|by|after|before|between|through|of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
+    + r")|from|to|by|after|before|between|through|(?:ct|mrt?i?|x-?ray|echo|ekg|ecg|labs?"
+    r"|films?|scans?|notes?|visit)[ ]of|ab|von|nach|vor)(?<!\d)[.,]{0,2}[ ]+"
     r"(?:the |den |dem |zum )?(?=\d)"
 )
 _JOINED = re.compile(
@@ -50,9 +57,10 @@ _SHOWN = re.compile(
 """Before what a clock or a colon makes a date of, at the beginning of a line."""
 
 COUNTED = re.compile(
-    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|cm|mm|mmol|h|of|ago|daily|twice|bid|od|prn|ns|hpf|fach)\b"
+    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|[cm]?m[²³23]?|mmol|h|t(?=[ -]mr)|of|ago|daily|twice|bid|od|prn"
+    r"|ns|hpf|fach|std|lpm|at rest|in ruhe|x(?![\w-]))\b"
     r"|(?:lit(?:er|re)|tab|tbl|pill|cap|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day|week"
-    r"|month|hour|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
+    r"|month|hour|year|yr|jahr|uhr|ratio|carb|cycles|zykl|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
     r"|cultur|criteri|point|vision|visus|saline|kraft|schmerz|punkt|stück|nächt|tag|woche|monat"
     r"|stunde)\w*)",
     re.IGNORECASE,
@@ -60,9 +68,24 @@ COUNTED = re.compile(
 _RATED = re.compile(
     r"\b(?:murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|kraft|schmerz|scor|scale|skala"
     r"|grad|rat|nrs|vas|mrc|gcs|apgar|reduc|decreas|increas|cut|halv|improv|worsen|fell|rose|drop"
-    r"|declin|tab|pill|criteri|total|visus|vision)\w*",
+    r"|declin|tab|pill|criteri|total|visus|vision|o?edema|ödem|hyporeflex|hyperreflex|janda|tit(?:er|re)|ratio"
+    r"|verhältnis|hearing)\w*",
     re.IGNORECASE,
 )
+_TO_SO_MUCH = frozenset(["to", "von", "nach"])
+"""Words behind which so many of so many are more often meant than a day: "to 4/5"."""
+
+_FIRM = re.compile(r"\b(?:am|den|dem|zum|vom|seit|since|d|geb\w*|gest\w*|datum[ ]?:)\b[., ]*\Z")
+"""Before a pair that its end point makes a date wherever the sentence ends."""
+
+_SURER = re.compile(r"\b(?:am|den|dem|geb\w*|gest\w*|verstorben|aufgenommen|datum[ ]?:)\b[., ]*\Z")
+"""Before a pair that is a date without an end point."""
+
+_RANGE = re.compile(r"\d\.\d{1,2} (?:bis|to|auf|until|till|und|-) \Z")
+_ZERO = re.compile(r"(?:0\d\.\d{1,2}|\d\d\.0\d)\b")
+_FULL = re.compile(r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d\d)(?!\d)")
+_ENDED = re.compile(r"\d{1,2}\.\d{1,2}\.(?!\d)")
+_SENTENCE_END = re.compile(r"\s*\Z|\s+[^\W\d_a-zäöüß]|[ \t]*\n")
 _OF_SO_MANY = frozenset([2, 3, 4, 5, 6, 8, 10])
 _SENTENCE = 60  # characters to look for what is rated
 
@@ -82,6 +105,21 @@ _ALONE = re.compile(
 """Before German dates that are none of a measurement, which has no zero there and no point."""
 
 
+_POINT_PAIR = re.compile(
+    r"(?<![\w.,/:-])(?P<a>\d{1,2})(?P<s>\.)(?P<b>\d{1,2})(?P<end>\.)(?=[,;)\s]|\Z)"
+)
+_LINE_END = re.compile(r"[ \t]*(?:\n|\Z)")
+_LEVEL = re.compile(r"\b(?:auf|bei|to|of|was|war|is|ist|[<>=]) ?\Z")
+_IN_GERMAN = 3  # of deidentify_dates.py's rows of weekdays
+_MEASURED = frozenset(
+    """
+    bis seit vom on since until till to from by after before between through von nach vor ab zum den
+    dem am d due seen
+    """.split()  # noqa: SIM905
+)
+"""Words behind which a number with a point may be a measurement."""
+
+
 def find_date_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     """Give days and months alone with what they become, where they are dates.
 
@@ -90,24 +128,131 @@ def find_date_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_date_pairs(text, style)]
     ['4/13', '4/14', '4.4.']
     """
-    words = find_near_digits(_DATE_WORD, lowered(text))
-    places = [(m.end(), m["sure"] is not None) for m in words]
-    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lowered(text), digits=2)]
+    for m in _pairs(text):
+        found = _shifted_pair(m, style)
+        if found is not None:
+            yield found
+
+
+def find_order(text: str) -> bool | None:
+    """Say whether the month comes first in a text's dates: as they show, or else as its pairs do.
+
+    >>> find_order("on 3/14 and 3/4"), find_order("on 3/14, 14/3/2024"), find_order("on 3/4")
+    (True, False, None)
+    """
+    shown = shown_order(text)
+    if shown is not None:
+        return shown
+    return most_show((m["a"], m["b"]) for m in _pairs(text) if m["s"] == "/" and m["b"].isdigit())
+
+
+@lru_cache(maxsize=2)
+def _pairs(text: str) -> list[re.Match[str]]:
+    """List the pairs that are dates."""
+    lower = lowered(text)
+    places = [(m.end(), m["sure"] is not None) for m in find_near_digits(_DATE_WORD, lower)]
+    places += [(m.end(), True) for m in find_near_digits(_SHOWN, lower, digits=2)]
     if _POINTED.search(text):
-        places += [(m.end(), True) for m in find_near_digits(_REPORT, lowered(text), digits=2)]
+        places += [(m.end(), True) for m in find_near_digits(_REPORT, lower, digits=2)]
         places += [(m.end(), True) for m in find_near_digits(_ALONE, text, before=0)]
+    lines: set[tuple[int, int]] = set()
+    line = (0, -1)
+    pairs: dict[int, re.Match[str]] = {}
     for place, sure in places:
         m = PAIR.match(text, place)
-        # A number with a point is one, unless a point ends it, too: "from 3.4 to 5.6".
-        if m is None or not (sure or (m["s"] + m["end"] != "." and not is_rating(m))):
+        if m is None or not _begins(m, lower, sure=sure):
             continue
-        while m is not None and not COUNTED.match(text, m.end()):
-            found = _shifted_pair(m, style)
-            if found is None:
-                break
-            yield found
+        while m is not None and not COUNTED.match(text, m.end()) and _is_day(m):
+            pairs.setdefault(m.start(), m)
+            if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
+                line = _line_of(text, m.start())
+                lines.add(line)
             joined = _JOINED.match(text, m.end())
             m = PAIR.match(text, joined.end()) if joined else None
+    if _POINTED.search(text):
+        for m in _listed(text, lines):
+            if _is_day(m):
+                pairs.setdefault(m.start(), m)
+    return list(pairs.values())
+
+
+def _is_day(m: re.Match[str]) -> bool:
+    """Say whether a pair is a day of some year, in either order."""
+    return any(day_of(2000, month, day) for day, month in _orders(m, month_first=False))
+
+
+def _orders(m: re.Match[str], *, month_first: bool) -> list[tuple[int, int]]:
+    if not m["b"].isdigit():
+        return [(int(m["a"]), ROMAN_NUMBER[m["b"].lower()])]
+    return orders_of(int(m["a"]), int(m["b"]), m["s"], month_first)
+
+
+def _begins(m: re.Match[str], lower: str, *, sure: bool) -> bool:
+    """Say whether the pair behind a date's word is a date."""
+    before = lower[max(0, m.start() - 24) : m.start()]
+    word = re.search(r"([^\W\d_]+)[., ]*(?:(?:the|den|dem|zum)[ ]+)?\Z", before)
+    said = word[1] if word else ""
+    if m["s"] == "/":
+        if m[0] == "24/7":
+            return False
+        if (
+            said in SHORT_WORDS
+            and not m.string[m.start() - len(before) + word.start() :][0].isupper()
+        ):
+            return False  # "O2 sat 3/4"
+        small = m["b"].isdigit() and int(m["b"]) in _OF_SO_MANY and int(m["a"]) <= int(m["b"])
+        if small and said in _TO_SO_MUCH:
+            return False
+        if small and WEEKDAY_PLACE.get(said, (0, 0))[0] == _IN_GERMAN:
+            return False  # which has points in its dates
+        return sure or not is_rating(m)
+    if not m["b"].isdigit():
+        return sure or (m["end"] == "." and not is_rating(m))
+    if not sure and m["end"] != ".":
+        return False
+    if not word or said not in _MEASURED:
+        return True
+    if _RANGE.search(before):
+        return False
+    if _ZERO.match(m[0]):
+        return True
+    if m["end"]:
+        return _FIRM.search(before) is not None or not _SENTENCE_END.match(m.string, m.end())
+    if _SURER.search(before):
+        return True
+    joined = _JOINED.match(m.string, m.end())
+    if joined is None:
+        return False
+    return _FULL.match(m.string, joined.end()) is not None or (
+        said == "vom" and _ENDED.match(m.string, joined.end()) is not None
+    )
+
+
+def _line_of(text: str, place: int) -> tuple[int, int]:
+    end = text.find("\n", place)
+    return text.rfind("\n", 0, place) + 1, len(text) if end < 0 else end
+
+
+def _listed(text: str, lines: set[tuple[int, int]]) -> Iterator[re.Match[str]]:
+    """Give German dates that other dates of their line show: "am 4.5., Fäden 6.5., ex 14.5."."""
+    inside: dict[tuple[int, int], list[re.Match[str]]] = {}
+    last: tuple[int, int] = (0, -1)
+    for m in find_near_digits(_POINT_PAIR, text, before=0):
+        if not last[0] <= m.start() <= last[1]:
+            last = _line_of(text, m.start())
+        if not _RANGE.search(text[max(0, m.start() - 12) : m.start()]):
+            inside.setdefault(last, []).append(m)
+    for line, pairs in inside.items():
+        commas = [m for m in pairs if text[m.end() : m.end() + 1] in (",", ";")]
+        if len(commas) < 2 and not (commas and line in lines):
+            continue
+        last_pair = pairs[-1]
+        ends = _LINE_END.match(text, last_pair.end()) and last_pair not in commas[-1:]
+        if ends and not _LEVEL.search(
+            text[max(line[0], last_pair.start() - 8) : last_pair.start()]
+        ):
+            commas.append(last_pair)
+        yield from commas
 
 
 def is_rating(m: re.Match[str]) -> bool:
@@ -120,13 +265,8 @@ def is_rating(m: re.Match[str]) -> bool:
 
 
 def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:
-    first, second = int(m["a"]), m["b"]
-    if not second.isdigit():
-        orders = [(first, ROMAN_NUMBER[second.lower()])]
-    else:
-        orders = orders_of(first, int(second), m["s"], style.month_first)
-    for day, month in orders:
+    for day, month in _orders(m, month_first=style.month_first):
         stated = day_of(style.year or 2001, month, day)
         if stated:
-            return write_date(m, stated, style, "ab" if day == first else "ba")
+            return write_date(m, stated, style, "ab" if day == int(m["a"]) else "ba")
     return None

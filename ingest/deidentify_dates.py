@@ -21,7 +21,7 @@ with each other: what one takes another must not.
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -32,8 +32,11 @@ __all__ = [
     "DATE",
     "MONTH",
     "MONTH_STEMS",
+    "QUANTITY",
     "ROMAN",
     "ROMAN_NUMBER",
+    "SHORT_WORDS",
+    "VERB_BEHIND",
     "WEEKDAY_PLACE",
     "DateStyle",
     "Found",
@@ -42,10 +45,12 @@ __all__ = [
     "find_dates",
     "find_plain_dates",
     "month_words",
+    "most_show",
     "orders_of",
     "shift_days",
     "shift_dicom",
     "shifted",
+    "shown_order",
     "write_date",
 ]
 
@@ -82,6 +87,9 @@ WEEKDAY_PLACE = {
     name: (row, n) for row, names in enumerate(_WEEKDAYS) for n, name in enumerate(names)
 }
 
+SHORT_WORDS = frozenset(["mon", "wed", "fri", "sat", "sun"])
+"""Weekdays that count with a capital alone: "O2 sat", "sun burns"."""
+
 MONTH_STEMS = sorted({name[:3] for name in _MONTH_NUMBER})
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii")
 ROMAN_NUMBER = {name: n for n, name in enumerate(_ROMAN, 1)}
@@ -96,8 +104,14 @@ _WEEKDAY_BEHIND = re.compile(
     + r"[ ]\d))",
     re.IGNORECASE,
 )
+_CUT_BEHIND = re.compile(
+    r"[ ]?\((?:Mo|Di|Mi|Do|Fr|Sa|So)\.?\)"
+    r"|,?[ ](?:Mo|Di|Mi|Do|Fr|Sa|So)(?:\.(?![ ]?\d{1,2}\.)|(?=[,;)]|\Z))"
+    r"|,[ ](?:Mo|Di|Mi|Fr|Sa)(?![\w.-])(?![ ]?\d{1,2}\.)"
+)
+"""German weekdays cut short behind a date, which is then no longer shifted but goes."""
 _WEEKDAY_BEFORE = re.compile(
-    r"(?<![^\W_])(?P<weekday>"
+    r"(?<![^\W_])(?<!o2[ ])(?<!oxygen[ ])(?P<weekday>"
     + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
     + r")(?:\.?,?[ ]+(?:the |den |dem )?)$",
     re.IGNORECASE,
@@ -108,6 +122,19 @@ _TH = r"(?:st|nd|rd|th|\.)?"
 _BEFORE = r"(?<![^\W_])(?:(?<!\d[.,:/-])|(?<=[./]\d{4}[,-])|(?<=[./]\d\d[,-]))"
 _AFTER = r"(?![^\W_])(?![./]?\d)(?![,-]\d(?!\d?[./]\d{1,2}[./]\d\d))"
 _NO_UNIT = r"(?![ ]?(?:%|(?:mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|h|hours?|days?|weeks?|months?)\b))"
+_SCORE = re.compile(
+    r"(?:apgar|gleason|nibp|dilution|verdünnung|score|titer|titre)[\w-]{0,8}[ :=(]{0,3}"
+    r"(?:(?:of|was|were|von|is|war)[ ])?"
+    r"(?:\d{1,2}/\d{1,2}/\d{1,2}(?:,[ ]?|[ ]und[ ]|[ ]and[ ])){0,3}\Z",
+    re.IGNORECASE,
+)
+_MORE = re.compile(r"[ :]{1,2}\d")
+_ON = re.compile(r"(?<![^\W_])(?:on|since|until|from|dated)[ ](?:the )?\Z", re.IGNORECASE)
+QUANTITY = re.compile(
+    r"[ ]?(?:%|(?:mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|iu|ie|i\.e|u|kcal|cal|units?|einheiten)\b)",
+    re.IGNORECASE,
+)
+"""Behind what is so much of something, and no year."""
 _TIME_AFTER = r"(?=T\d\d:|(?![^\W_])(?!-?\d))(?!\.\d|,\d(?!\d{3}-))"
 
 _ISO = re.compile(
@@ -127,13 +154,20 @@ _COMPACT = re.compile(
     r"(?:T?(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?(?:\.\d+)?(?:Z|[+-]\d{4})?)?(?!\w|[.,-]\d)"
 )
 _DAY_FIRST = re.compile(
-    r"(?<![\w.])(?P<d>\d{1,2})"
+    r"(?<![\w.])(?P<d>\d{1,2})(?P<nth>"
     + _TH
+    + ")"
     + r"(?P<g1>[ ]?(?:of )?[-./ ]?[ ]?)(?P<m>"
     + MONTH
     + r")(?:(?P<g2>,?[-./ ]?[ ]?'?)(?P<y>(?:1[6-9]|2[0-3])\d\d|(?<=['/-])\d\d)(?![\w]))?",
     re.IGNORECASE,
 )
+VERB_BEHIND = re.compile(
+    r"[ ](?:be|have|not|also|need|take|show|represent|progress|require|repeat|cause|help|occur)\b",
+    re.IGNORECASE,
+)
+"""Behind "may" as a verb."""
+
 _DAY_WIDTH = len("31st of - ")
 _MONTH_FIRST = re.compile(
     r"(?<![^\W_])(?P<m>" + MONTH + r")(?P<g1>[ -]{1,2}(?:the )?)(?P<d>\d{1,2})(?P<th>st|nd|rd|th)?"
@@ -148,8 +182,11 @@ _MONTH_YEAR = re.compile(
     re.IGNORECASE,
 )
 _NUMBER_YEAR = re.compile(
-    r"(?<![\w.,/:-])(?:(?P<m>0?[1-9]|1[0-2])(?P<s>[/.])(?P<y>(?:19|20)\d\d)"
-    r"|(?P<y2>(?:19|20)\d\d)-(?P<m2>0[1-9]|1[0-2]))(?![^\W_]|[.,/-]\d)"
+    r"(?:(?<![\w.,/:-])|(?<=[/.]\d{4}-)|(?<=\d{4}-\d\d[/-])|(?<=-\d\d-\d\d/)"
+    r"|(?<=(?<!\d)\d{4}/)|(?<=\A/))"
+    r"(?:(?P<m>0?[1-9]|1[0-2])(?P<s>[/.])(?P<y>(?:19|20)\d\d)"
+    r"|(?P<y2>(?:19|20)\d\d)-(?P<m2>0[1-9]|1[0-2]))"
+    r"(?![^\W_]|[.,]\d|/\d(?!\d{3}(?:-\d\d(?!\d)|(?![\w/.-])))|-\d(?!\d?[/.]\d{4}|\d{3}-\d\d(?![\d-])))"
 )
 _ROMAN_MONTH = re.compile(
     _BEFORE + r"(?P<d>\d{1,2})(?:(?P<s>[ ]?[./-][ ]?)(?P<m>" + ROMAN + r")(?P=s)"
@@ -267,17 +304,36 @@ def _find_months(text: str, style: DateStyle) -> Iterator[Found]:
         m = _day_before(text, place) or _MONTH_FIRST.match(text, place)
         if m is None:
             m = _MONTH_YEAR.match(text, place)
-            if m is not None:
+            if m is not None and not QUANTITY.match(text, m.end()):
                 yield write_date(m, day_of(int(m["y"]), _month(m["m"]), 15), style, "ym")
             continue
         first = m.start("m") == m.start()
-        if first and m["m"] in ("may", "march", "mar") and not m["y"]:
-            continue  # "may 5": a verb
+        if not m["y"] and _is_verb(m, first=first):
+            continue
         day = int(m["d"])
         year = _year(m["y"], style) if m["y"] else style.year or 2001
         stated = day_of(year, _month(m["m"]), day)
         if stated is not None or m["y"] or 1 <= day <= 31:
             yield write_date(m, stated, style, "ymd" if m["y"] else "md")
+
+
+def _is_verb(m: re.Match[str], *, first: bool) -> bool:
+    """Say whether "may" or "march" is a verb rather than a month: "may 5", "2 may", "2. May"."""
+    name = m["m"].rstrip(".")
+    if name.lower() not in ("may", "march", "mar"):
+        return False
+    if first:
+        return name.islower()
+    if "of" in m["g1"].lower() or m["nth"] in ("st", "nd", "rd", "th"):
+        return False
+    if VERB_BEHIND.match(m.string, m.end()):
+        return True
+    if m["g1"].strip() in ("-", "/", ".") and " " not in m["g1"] and m["nth"] != ".":
+        return False
+    if _ON.search(m.string, max(0, m.start() - 12), m.start()):
+        return False
+    # German has a point there, but its May is "Mai".
+    return name.islower() or m["nth"] == "." or m["g1"].strip() != ""
 
 
 @lru_cache(maxsize=2)
@@ -301,12 +357,12 @@ def _day_before(text: str, month: int) -> re.Match[str] | None:
 
 def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
     matches = list(find_near_digits(_NUMBERS, text, before=0, digits=4))
-    month_first = style.month_first
-    for m in matches:  # what one date shows, holds for the others of its text
-        if m["s"] != "." and (int(m["a"]) > 12) != (int(m["b"]) > 12):
-            month_first = int(m["b"]) > 12
+    shown = _shown_by(matches)
+    month_first = style.month_first if shown is None else shown
     for m in matches:
         year = _year(m["y"], style)
+        if len(m["y"]) < 4 and m["a"][0] != "0" and _is_score(m):
+            continue
         for day, month in orders_of(int(m["a"]), int(m["b"]), m["s"], month_first):
             stated = day_of(year, month, day)
             if stated is not None:
@@ -316,6 +372,34 @@ def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
         else:
             if len(m["y"]) == 4:  # `20/30/40` may be anything
                 yield (*m.span(), DATE)
+
+
+def shown_order(text: str) -> bool | None:
+    """Say whether the month comes first in most dates of a text that show it, or None.
+
+    >>> shown_order("3/14/2024 and 3/4/2024"), shown_order("3/4/2024")
+    (True, None)
+    """
+    return _shown_by(find_near_digits(_NUMBERS, text, before=0, digits=4))
+
+
+def _shown_by(matches: Iterable[re.Match[str]]) -> bool | None:
+    return most_show((m["a"], m["b"]) for m in matches if m["s"] != ".")
+
+
+def most_show(pairs: Iterable[tuple[str, str]]) -> bool | None:
+    """Say whether the month comes first in most pairs of two numbers, as those over 12 show."""
+    votes = 0
+    for a, b in pairs:
+        if (int(a) > 12) != (int(b) > 12) and max(int(a), int(b)) <= 31:
+            votes += 1 if int(b) > 12 else -1
+    return votes > 0 if votes else None
+
+
+def _is_score(m: re.Match[str]) -> bool:
+    """Say whether three numbers stand behind a word for such: "Apgar 8/9/10"."""
+    before = m.string[max(0, m.start() - 40) : m.start()]
+    return _SCORE.search(before) is not None and not _MORE.match(m.string, m.end())
 
 
 def orders_of(a: int, b: int, separator: str, month_first: bool) -> list[tuple[int, int]]:
@@ -365,12 +449,15 @@ def write_date(m: re.Match[str], stated: date | None, style: DateStyle, parts: s
     text = "".join(out) + m.string[at:end]
     if "th" not in groups and "g1" in groups and "d" in new:
         text = re.sub(r"(?<=\d)(?:st|nd|rd|th)(?=[ ])", _ordinal(moved.day), text, count=1)
+    cut = _CUT_BEHIND.match(m.string, end) if parts != "ym" else None
+    if cut is not None:
+        return start, cut.end(), DATE
     behind = _WEEKDAY_BEHIND.match(m.string, end) if parts != "ym" else None
     if behind is not None:
         text += m.string[end : behind.start("weekday")] + _weekday_like(behind["weekday"], moved)
         end = behind.end()
     named = _WEEKDAY_BEFORE.search(m.string, max(0, start - 16), start)
-    if named is not None and parts != "ym":
+    if named is not None and named["weekday"] not in SHORT_WORDS and parts != "ym":
         weekday = _weekday_like(named["weekday"], moved)
         return named.start(), end, weekday + m.string[named.end("weekday") : start] + text
     return start, end, text

@@ -64,6 +64,8 @@ def _longest(
         whole = first == last or (first == 0 and last == len(groups) - 1)
         for part in (number, number.lstrip("0")):
             tag = known.get(part, "")
+            if last > first and len(part) < _BY_CHANCE and _is_reading(plain, groups, first, last):
+                tag = ""
             if tag and (whole or len(part) >= _BY_CHANCE or part in own):
                 found = last, tag
         if len(number) > 10 and (whole or abroad) and len(number) <= _MOST_DIGITS:
@@ -71,3 +73,8 @@ def _longest(
             if tag:
                 found = last, tag
     return found
+
+
+def _is_reading(plain: str, groups: list[tuple[str, int, int]], first: int, last: int) -> bool:
+    """Say whether groups are parted as a measurement's are: 120/80, 120.80."""
+    return any(sign in plain[groups[first][2] : groups[last][1]] for sign in "/.")

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ingest.deidentify_date_languages import FOREIGN_MONTHS, find_foreign_dates
 from ingest.deidentify_date_lists import ORDINALS, find_date_lists, find_worded_dates
-from ingest.deidentify_date_pairs import find_date_pairs
+from ingest.deidentify_date_pairs import find_date_pairs, find_order
 from ingest.deidentify_dates import (
     DATE,
     DateStyle,
@@ -171,6 +171,9 @@ class Scrubber:
 
     def _find_dates(self, seen: "_Seen", style: DateStyle) -> Iterator[Span]:
         plain = seen.folded.plain
+        order = find_order(plain)
+        if order is not None:  # one order for all dates of a text
+            style = replace(style, month_first=order)
         yield from find_date_lists(plain, style)
         if not seen.words.isdisjoint(ORDINALS):
             yield from find_worded_dates(plain, style)

@@ -8,9 +8,10 @@ and line breaks left out, and katakana as hiragana:
     a name of one character with a title       王先生, 김씨, 王さん: by itself 王 is in many words
     an address, and a town without its 市      文三路123号, 杭州
 
-A name in Thai and its neighbours goes alone from four characters. Korean is written with spaces,
-but its particles are not. Names in other characters than the record has (traditional for
-simplified, 田中 for たなか) or in Latin letters are other names.
+A given name or a place that is a word of many notes (健康, 대장) goes beside the family name or a
+title alone. A name in Thai and its neighbours goes alone from four characters. Korean is written
+with spaces, but its particles are not. Names in other characters than the record has (traditional
+for simplified, 田中 for たなか) or in Latin letters are other names.
 """
 
 import re
@@ -37,6 +38,11 @@ _TITLES = (
     *("씨", "님", "군", "양", "선생", "환자", "여사", "교수", "의사"),
 )
 _TOWNS = ("市", "区", "區", "县", "縣", "町", "村", "镇", "鎮", "시", "군", "구", "동")
+_SMALL_TOWNS = ("동", "구", "군")  # what is left of two syllables is a word
+_CLINICAL = frozenset(
+    "大腸 大肠 대장 신장 간장 정상 高峰 細胞 细胞 健康 安定 正常 血管 心臓 心脏".split()  # noqa: SIM905
+)
+"""Words of any note: as a given name or a place they count beside a name or a title alone."""
 _WIDEST_GAP = 3
 
 
@@ -90,9 +96,13 @@ class Unspaced:
         """Add an address's line or a town."""
         if _LETTER.search(words) is None:
             return
-        self._add(words, tag)
-        if len(words) > 2 and words.endswith(_TOWNS):
-            self._add(words[:-1], tag)
+        words = unicodedata.normalize("NFKC", words)
+        town = words[:-1]
+        if words not in _CLINICAL:
+            self._add(words, tag)
+        least = 3 if words.endswith(_SMALL_TOWNS) else 2
+        if len(town) >= least and words.endswith(_TOWNS) and town not in _CLINICAL:
+            self._add(town, tag)
 
     def add_met(self, other: "Unspaced", words: Iterable[str]) -> None:
         """Add what of another stands in one of some folded words."""
@@ -121,9 +131,9 @@ class Unspaced:
             at += 1
 
     def _add_alone(self, part: str, tag: str) -> None:
-        if len(part) >= (4 if _ALPHABETIC.search(part) else 2):
+        if len(part) >= (4 if _ALPHABETIC.search(part) else 2) and part not in _CLINICAL:
             self._add(part, tag)
-        elif len(part) == 1:
+        elif len(part) == 1 or part in _CLINICAL:
             for title in _TITLES:
                 self._add(part + title, tag)
 

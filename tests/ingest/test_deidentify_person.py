@@ -27,6 +27,10 @@ CHINESE_IN_ONE = {"name": [{"text": "王小明"}]}
 JAPANESE = {
     "name": [{"family": "田中", "given": ["太郎"]}, {"family": "タナカ", "given": ["タロウ"]}]
 }
+IN_A_WORD = {
+    "address": [{"city": "대장동", "line": ["正常"]}, {"city": "高峰镇"}, {"city": "细胞"}]
+}
+NAMED_WITH_A_WORD = {"name": [{"family": "王", "given": ["健康"]}]}
 KOREAN = {"name": [{"family": "김", "given": ["철수"]}]}
 THAI = {"name": [{"family": "ใจดี", "given": ["สมชาย"]}]}
 
@@ -56,6 +60,13 @@ THAI = {"name": [{"family": "ใจดี", "given": ["สมชาย"]}]}
         ),
         (KOREAN, "김장, 철수염", "김장, [NAME]염"),
         (KOREAN, "기침, 복부 통증", "기침, 복부 통증"),
+        (IN_A_WORD, "대장 내시경, 대장동 거주, 신장동", "대장 내시경, [ADDRESS] 거주, 신장동"),
+        (IN_A_WORD, "杭高峰镇, 体温高峰, 细胞正常", "杭[ADDRESS], 体温高峰, 细胞正常"),
+        (
+            NAMED_WITH_A_WORD,
+            "王健康，健康状况良好，健康女士，王女士",
+            "[NAME]，健康状况良好，[NAME]，[NAME]",
+        ),
         (THAI, "ผู้ป่วยสมชายมีไข้", "ผู้ป่วย[NAME]มีไข้"),
     ],
 )
@@ -111,6 +122,14 @@ def test_neighbouring_values_make_no_short_number_of_somebody_elses() -> None:
     who = scrubber_of(PHONES)
     who.terms.add_id("12080")  # of some record
     assert who.scrub("5 120 80 7") == "5 120 80 7"
+
+
+@pytest.mark.parametrize("text", ["BP 120/80", "120.80", "BP 120 / 80 mmHg"])
+def test_a_reading_is_no_short_number_of_the_patients_own(text: str) -> None:
+    who = scrubber_of(PHONES)
+    who.terms.add_id("12080", own=True)
+    assert who.scrub(text) == text
+    assert who.scrub("pt 12080, 120-80, 120 80") == "pt [ID], [ID], [ID]"
 
 
 def test_a_note_full_of_digits_takes_time_in_proportion_to_its_length() -> None:
