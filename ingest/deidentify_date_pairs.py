@@ -162,8 +162,11 @@ def _pairs(text: str) -> list[re.Match[str]]:
         m = PAIR.match(text, place)
         if m is None or not _begins(m, lower, sure=sure):
             continue
-        while m is not None and not COUNTED.match(text, m.end()) and _is_day(m):
-            pairs.setdefault(m.start(), m)
+        # One that is known was gone on from before.
+        while m is not None and m.start() not in pairs and _is_day(m):
+            if COUNTED.match(text, m.end()):
+                break
+            pairs[m.start()] = m
             if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
                 line = _line_of(text, m.start())
                 lines.add(line)
