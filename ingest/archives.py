@@ -105,7 +105,7 @@ def open_zip(path: Path, caps: ZipCaps | None = None) -> Iterator[Member]:
         left = [min(caps.total_bytes, max(int(caps.ratio * size), 16 * caps.any_ratio_bytes))]
         with archive:
             for info in archive.infolist():
-                if info.is_dir():
+                if info.filename.endswith("/"):  # `is_dir` fails of a name that is empty
                     continue
                 name = safe_name(info.filename)
                 reason = _why_not(info, name, caps)

@@ -199,6 +199,17 @@ def test_zip64_is_read(tmp_path: Path) -> None:
     assert [member.stream.read() for member in open_zip(path)] == [LINE]
 
 
+def test_a_member_whose_name_begins_with_a_nul_has_none_and_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("one.json", LINE)
+        archive.writestr("two.json", LINE)
+    content = (tmp_path / "a.zip").read_bytes().replace(b"one.json", b"\0ne.json")
+    (tmp_path / "a.zip").write_bytes(content)
+    found = unpack_zip(tmp_path / "a.zip", tmp_path / "out", ZipCaps())
+    assert [name for name, _, _ in found] == ["nameless", "two.json"]
+    assert [place and place.read_bytes() for _, place, _ in found] == [LINE, LINE]
+
+
 @settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_a_mutated_zip_is_read_or_refused(
