@@ -88,7 +88,7 @@ def run_ingest(a: argparse.Namespace) -> None:
     )
     print(describe_report(report))
     if report["answered_until"] and any(is_url(source) for source in a.sources):
-        print(f"next time: --since {report['answered_until']}, or --since last")
+        print(f"answered until {report['answered_until']}; next time: --since last")
 
 
 def run_store(a: argparse.Namespace) -> None:

@@ -1,4 +1,7 @@
-"""What lands from a FHIR server that does as it should; what goes wrong is in test_fetch_faults."""
+"""What lands from a FHIR server that does as it should; what goes wrong is in test_fetch_faults.
+
+Over 400 lines, so that all that can be asked of one server is read in one place.
+"""
 
 import json
 import logging

@@ -111,7 +111,7 @@ def test_the_next_time_asks_for_what_changed_since_the_last(
             again = ["--since", "last"] if month > 1 else []
             assert take(server, store, *asking, *again) == 0
             now = f"2024-0{month}-02T08:00:00+00:00"
-            assert f"next time: --since {now}" in capsys.readouterr().out.splitlines()[-1]
+            assert f"answered until {now}" in capsys.readouterr().out.splitlines()[-1]
             report = json.loads((store / "ingest_report.json").read_text("utf-8"))
             assert report["answered_until"] == now
             queries = " ".join(unquote(a.query) for a in server.layer.asked[asked:])
@@ -125,7 +125,7 @@ def test_the_next_time_asks_for_what_changed_since_the_last(
         asked = len(server.layer.asked)
         assert take(server, store, *asking) == 0
         assert len(server.layer.asked) == asked
-        assert "next time: --since 2024-03-02" in capsys.readouterr().out
+        assert "answered until 2024-03-02" in capsys.readouterr().out
         assert take(server, store, *asking, "--type", "Observation", "--since", "last") == 2
 
 
