@@ -38,7 +38,7 @@ def read_chunks(path: Path) -> Iterator[tuple[bytearray, str | None]]:
                 del chunk[:3]
             first = False
             end = chunk.find(b"\n", known) + 1
-            if skipping or (end or len(chunk)) > LONGEST_LINE:
+            if skipping or (end - 1 if end else len(chunk)) > LONGEST_LINE:
                 skipping = not (end or damage or ended)
                 rest = bytearray()
                 if skipping:  # nothing of it is held

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest import chunks
@@ -57,7 +57,10 @@ def test_a_line_over_the_longest_is_one_bad_record_and_the_lines_around_it_are_r
 
 
 @given(st.lists(st.integers(0, 60), max_size=9), st.booleans(), st.booleans(), st.integers(1, 12))
-@settings(deadline=None)
+@example(lengths=[20], ended=False, packed=False, most=1)
+@example(lengths=[20], ended=True, packed=False, most=1)
+@example(lengths=[21], ended=False, packed=False, most=30)
+@settings(deadline=None, max_examples=1000)
 def test_chunks_hold_each_line_once_but_those_that_are_too_long(
     lengths: list[int], ended: bool, packed: bool, most: int
 ) -> None:
@@ -71,7 +74,7 @@ def test_chunks_hold_each_line_once_but_those_that_are_too_long(
             for chunk, why in read_chunks(path):
                 found += bytes(chunk).splitlines()
                 found += [None] if why else []
-    expected = [line if len(line) < 20 else None for line in content.splitlines()]
+    expected = [line if len(line) <= 20 else None for line in content.splitlines()]
     assert [line for line in found if line != b""] == [line for line in expected if line != b""]
 
 
