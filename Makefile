@@ -1,6 +1,6 @@
 # make demo: simulate a hospital, ingest, train, evaluate, open the page (SERVE=0 stops before it,
 #            DATA=directory takes a real data set that has a mapping, OUT=directory says where).
-# make test: the fast tests. make test-all: the slow ones too. make lock: renew requirements.lock.
+# make test: the fast tests. make test-all: the slow ones too, on examples that no run had before. make lock: renew requirements.lock.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +18,7 @@ test: $(STAMP) lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile -rs $(ARGS)
 
 test-all: $(STAMP) lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -rs $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --hypothesis-profile=search -n 2 --dist loadfile -rs $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
