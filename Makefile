@@ -1,6 +1,7 @@
 # make demo: simulate a hospital, ingest, train, evaluate, open the page (SERVE=0 stops before it,
 #            DATA=directory takes a real data set that has a mapping, OUT=directory says where).
-# make test: the fast tests. make test-all: the slow ones too, on examples that no run had before. make lock: renew requirements.lock.
+# make test: the fast tests. make test-all: the slow ones too, on examples that no run had before.
+# make lock: renew requirements.lock.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
