@@ -1,102 +1,29 @@
 """A table of labels becomes a cohort: whose a row is, when it asks, what is left out and why."""
 
-import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from fusion.train import excluded_codes
 from ingest.build import ingest
 from ingest.cohort import prediction_times
 from ingest.errors import CohortError, InputError, StoreError, UsageError
 from ingest.flow import describe_flow
-from ingest.given_splits import complete_splits, read_splits_column
 from ingest.label_table import Columns, task_names
 from ingest.labels import read_cohort
 from ingest.table_cohort import build_table_cohort, describe_table
 from ingest.table_task import TableTask, open_task
 from tests.ingest.exports import PATIENT, ingested, observation, write_ndjson
-
-MAPPING = """
-file: data.csv
-subject: who
-subject_prefix: w/
-time: {column: when}
-age_years: age
-codes: [{column: outcome, code: "OUTCOME//{value}"}]
-measurements: [{column: crp, code: LOINC//1988-5, unit: mg/L}]
-notes: [{column: note, code: NOTE//TEXT//note}]
-image: {column: file, directory: films, code: IMAGE//CR}
-"""
-WARD = [
-    ("who", "when", "age", "outcome", "crp", "note", "file"),
-    ("ann", "2024-01-01", "40", "", "5", "well", "ann/1.png"),
-    ("ann", "2024-02-01T08:00:00Z", "40", "", "6", "", "ann/2.png"),
-    ("bob", "2024-01-10T08:00:00Z", "50", "", "7", "", "bob/1.png"),
-    ("bob", "2024-03-10T08:00:00Z", "50", "died", "", "", ""),
-    ("cyd", "2024-01-05T09:00:00Z", "60", "", "", "", "cyd.png"),
-    ("dan", "2024-01-06T10:00:00Z", "70", "", "3", "", "dan.png"),
-]
-
-
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows(rows)
-    return path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ward:
-    store: Path
-    ids: dict[str, int]
-
-    def cohort(self, place: Path, cells: Sequence[Sequence[str]], **asked: Any) -> dict[str, Any]:
-        names = {"subject", "image", "time", "labels", "split"}
-        columns = Columns(**{name: asked.pop(name) for name in names & asked.keys()})
-        table = write_csv(place / "labels.csv", cells)
-        return build_table_cohort(self.store, table, place / "cohort", columns=columns, **asked)
+from tests.ingest.ward import Ward, labels_of, make_ward, moment, rows_of, write_csv
 
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> Ward:
-    """Ingest four patients' films, notes and values; the films of cyd and dan are alike."""
-    place = tmp_path_factory.mktemp("ward")
-    (place / "in").mkdir()
-    write_csv(place / "in" / "data.csv", WARD)
-    for number, name in enumerate(["ann/1", "ann/2", "bob/1", "cyd", "dan"]):
-        path = place / "in" / "films" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((8, 8), 10 * min(number, 3), np.uint8)).save(path)
-    (place / "plan.yaml").write_text(MAPPING, "utf-8")
-    ingest([place / "in"], place / "store", mapping=place / "plan.yaml", public=True)
-    crosswalk = pq.read_table(place / "store.raw" / "crosswalk.parquet").to_pylist()
-    ids = {row["subject_key"].removeprefix("w/"): row["subject_id"] for row in crosswalk}
-    return Ward(store=place / "store", ids=ids)
-
-
-def rows_of(place: Path) -> list[tuple[int, datetime, list[float]]]:
-    cohort = read_cohort(place / "cohort")
-    keys = zip(cohort.index["subject_id"], cohort.index["prediction_time"], strict=True)
-    return [(s, t.to_pydatetime(), list(y)) for (s, t), y in zip(keys, cohort.labels, strict=True)]
-
-
-def labels_of(ward: Ward, place: Path) -> dict[str, float]:
-    names = {subject: name for name, subject in ward.ids.items()}
-    return {names[subject]: labels[0] for subject, _, labels in rows_of(place)}
+    return make_ward(tmp_path_factory.mktemp("ward"))
 
 
 def test_a_subject_is_named_by_the_stores_id_or_as_the_source_had_it(
@@ -324,70 +251,6 @@ def test_every_row_of_the_table_is_accounted_for(ward: Ward, tmp_path: Path) -> 
     assert [s["rows"] for s in steps] == sorted((s["rows"] for s in steps), reverse=True)
     said = json.dumps(flow) + describe_table(flow) + describe_flow(flow)
     assert not re.search(r"\b(ann|bob|cyd|dan|eve)\b", said)  # nobody's name is told
-
-
-def test_the_tables_splits_are_taken_and_what_training_lacks_is_dealt_out() -> None:
-    subjects = range(1, 101)
-    words = ["Train"] * 60 + ["val"] * 20 + ["test"] * 20
-    given = read_splits_column(subjects, words, "t")
-    splits, said = complete_splits(given)
-    assert splits["split"].value_counts().to_dict() == {
-        "train": 60,
-        "held_out": 20,
-        "tuning": 10,
-        "calibration": 10,
-    }
-    assert set(splits.loc[splits["split"] == "held_out", "subject_id"]) == set(range(81, 101))
-    assert "dealt out to both, half and half" in said[0]
-    again, _ = complete_splits(given.sample(frac=1, random_state=1))
-    assert again.sort_values("subject_id").reset_index(drop=True).equals(splits)
-
-    splits, said = complete_splits(
-        read_splits_column(range(96), ["train"] * 80 + ["test"] * 16, "t")
-    )
-    counts = {"train": 60, "tuning": 10, "calibration": 10, "held_out": 16}
-    assert splits["split"].value_counts().to_dict() == counts
-    assert "an eighth of train's subjects" in said[0]
-
-    four = ["train", "tuning", "calibration", "held_out"]
-    splits, said = complete_splits(read_splits_column(range(4), four, "t"))
-    assert (list(splits["split"]), said) == (four, [])
-    _, said = complete_splits(read_splits_column(range(3), four[:3], "t"))
-    assert "holds nobody out" in said[0]
-
-
-def test_a_subject_in_two_splits_is_refused(ward: Ward, tmp_path: Path) -> None:
-    rows = [
-        ("who", "when", "part", "label"),
-        ("ann", "2024-01-02", "train", "1"),
-        ("bob", "2024-02-02", "train", "0"),
-        ("ann", "2024-02-02", "test", "0"),
-    ]
-    with pytest.raises(CohortError, match=r"puts 1 subjects into more than one split"):
-        ward.cohort(tmp_path, rows, subject="who", time="when", split="part")
-    rows[-1] = ("ann", "2024-02-02", "elsewhere", "0")
-    with pytest.raises(CohortError, match=r"1 rows have no split that is known; known are train"):
-        ward.cohort(tmp_path, rows, subject="who", time="when", split="part")
-    with pytest.raises(CohortError, match="put nobody into train"):
-        complete_splits(pd.DataFrame({"subject_id": [1], "split": ["held_out"]}))
-    with pytest.raises(UsageError, match="--split takes the table's splits and --seed draws"):
-        ward.cohort(tmp_path, rows, subject="who", split="part", seed=1)
-
-
-def test_given_splits_hold_in_the_cohort_and_otherwise_the_stores_do(
-    ward: Ward, tmp_path: Path
-) -> None:
-    parts = {"ann": "train", "bob": "tuning", "cyd": "calibration", "dan": "test"}
-    rows = [("who", "part", "label")]
-    rows += [(name, part, str(n % 2)) for n, (name, part) in enumerate(parts.items())]
-    flow = ward.cohort(tmp_path, rows, subject="who", split="part")
-    index = read_cohort(tmp_path / "cohort").index.set_index("subject_id")["split"]
-    assert {name: index[ward.ids[name]] for name in parts} == {**parts, "dan": "held_out"}
-    assert "test for held_out" in describe_table(flow)
-    ward.cohort(tmp_path, rows, subject="who")
-    index = read_cohort(tmp_path / "cohort").index.set_index("subject_id")["split"]
-    own = pd.read_parquet(ward.store / "metadata" / "subject_splits.parquet")
-    assert index.to_dict() == dict(zip(own["subject_id"], own["split"], strict=True))
 
 
 def test_one_row_a_subject_is_chosen_without_looking_at_labels(ward: Ward, tmp_path: Path) -> None:
