@@ -7,6 +7,7 @@ links and searches may name patients.
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -35,6 +36,7 @@ CREATE TABLE IF NOT EXISTS refused (patient TEXT PRIMARY KEY, reason TEXT) WITHO
 CREATE TABLE IF NOT EXISTS visited (first TEXT, mark BLOB, PRIMARY KEY (first, mark)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS patient (first TEXT, id TEXT, PRIMARY KEY (first, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS landed (digest BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS last_of_patient (id TEXT PRIMARY KEY, digest BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS wanted (
     url TEXT PRIMARY KEY, kind TEXT, mime TEXT, outcome TEXT, again INT DEFAULT 1
 ) WITHOUT ROWID;
@@ -138,6 +140,20 @@ class FetchState:
         asked = "SELECT name, n FROM tally WHERE kind = ? AND n > 0 ORDER BY name"
         return dict(self.rows(asked, kind))
 
+    def is_new(self, kind: str, line: bytes, digest: bytes) -> bool:
+        """Note that a line lands, and say whether it must: it did not before, byte by byte.
+
+        Patients go and come back, and servers say the same each time: what was last said counts.
+        """
+        added = "INSERT OR IGNORE INTO landed VALUES (?) RETURNING 1"
+        new = bool(self.rows(added, digest))
+        if kind not in ("Patient", "deleted"):
+            return new
+        name = _whose(kind, line)
+        before = self.rows("SELECT digest FROM last_of_patient WHERE id = ?", name)
+        self.rows("INSERT OR REPLACE INTO last_of_patient VALUES (?, ?)", name, digest)
+        return new or (before != [] and before[0][0] != digest)
+
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement and give its rows."""
         with self._guard:
@@ -168,6 +184,13 @@ class FetchState:
         full = code == sqlite3.SQLITE_IOERR and shutil.disk_usage(self.into).free < _ROOM
         if full or code == sqlite3.SQLITE_FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.into)) from None
+
+
+def _whose(kind: str, line: bytes) -> str:
+    document = json.loads(line)
+    if kind == "Patient":
+        return str(document.get("id"))
+    return str(document["entry"][0]["request"]["url"]).removeprefix("Patient/")
 
 
 def create_private(path: Path) -> int:

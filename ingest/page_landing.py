@@ -15,7 +15,8 @@ When a question has been answered, the state knows up to when its topic is: the 
 the chain was begun. What the server withholds of a patient (403, 404) is not answered.
 
 A line that landed before, byte by byte, is not landed again: servers repeat pages, and included
-resources stand on many of them. A newer version of a resource is another line.
+resources stand on many of them. A newer version of a resource is another line. Of a patient it is
+the line before that counts, for one who was deleted may come back, and go again.
 """
 
 import hashlib
@@ -324,7 +325,7 @@ class PageLanding(FetchState):
         """Put a page's new lines on disk, then into the state; within a transaction."""
         fresh: dict[str, list[bytes]] = defaultdict(list)
         for (kind, line), digest in zip(page.lines, digests, strict=True):
-            if self.rows("INSERT OR IGNORE INTO landed VALUES (?) RETURNING 1", digest):
+            if self.is_new(kind, line, digest):
                 fresh[kind if _TYPE.fullmatch(kind) else "Other"].append(line + b"\n")
             else:
                 self.count("repeated", kind, 1)

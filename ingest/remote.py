@@ -84,10 +84,13 @@ class Remote:
 
     @property
     def question(self) -> str:
-        """A name for what is asked of a FHIR server, whatever the time since which it changed."""
-        # An empty list is refused, and older versions wrote it for everybody.
-        wishes = [sorted(self.patients or ()), self.search, self.export, sorted(self.include)]
-        return hashlib.sha256(json.dumps([*wishes, sorted(self.types)]).encode()).hexdigest()[:16]
+        """A name for what is asked of a FHIR server, whatever the time since which it changed.
+
+        Patients who are new to a list come whole, as do types; an export is one question.
+        """
+        wishes = [self.patients is not None, self.search, self.export, sorted(self.include)]
+        wishes.append(sorted(self.types) if self.export else [])
+        return hashlib.sha256(json.dumps(wishes).encode()).hexdigest()[:16]
 
 
 def is_url(source: str | Path) -> bool:
@@ -118,8 +121,8 @@ def land_records(zone: RawZone, url: str, remote: Remote, *, progress: bool = Fa
     last = until.get(remote.question)
     if remote.since == "last" and last is None:
         raise UsageError(
-            "--since last: no fetch from this server that asked the same (patients, search, "
-            "export, include, type) has finished; give a time, or leave --since out"
+            "--since last: no fetch from this server that asked the same (a list of patients or "
+            "none, search, export, include) has finished; give a time, or leave --since out"
         )
     shared = {"auth": remote.auth, "allow_origins": remote.allow_origins, "progress": progress}
     if remote.export:

@@ -5,6 +5,7 @@ from typing import Any
 __all__ = ["describe_report"]
 
 _MOST_ROWS = 30
+_MOST_NAMES = 5
 
 
 def describe_report(report: dict[str, Any]) -> str:
@@ -56,6 +57,10 @@ def describe_report(report: dict[str, Any]) -> str:
             f"codes whose numbers have several units: {len(several):,}; numbers without a unit, of"
             f" codes that have one elsewhere: {sum(bare.values()):,} (`store info` shows them)"
         )
+    if report["ignored"]:
+        names = ", ".join(report["ignored"][:_MOST_NAMES])
+        more = ", …" if len(report["ignored"]) > _MOST_NAMES else ""
+        lines.append(f"files of no kind that is read: {len(report['ignored']):,} ({names}{more})")
     if report.get("not_fetched"):
         words = ", ".join(f"{reason} {n:,}" for reason, n in sorted(report["not_fetched"].items()))
         lines.append(f"asked for and not given by a server: {words}")

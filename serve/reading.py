@@ -13,7 +13,12 @@ __all__ = ["add_reading", "conventions_of"]
 def add_reading(sub: argparse.ArgumentParser) -> None:
     """Add the options to a subcommand."""
     sub.add_argument("--mapping", type=Path, help="mapping YAML, for a CSV with images")
-    sub.add_argument("--timezone", default="UTC", help="for times that carry no zone (default UTC)")
+    sub.add_argument(
+        "--timezone",
+        default="UTC",
+        help="for times that carry no zone (default UTC); with --deidentify, also whether a note's"
+        " 3/4/2024 is in March (of the United States) or in April (all others)",
+    )
     sub.add_argument(
         "--code-map", type=Path, help="CSV or YAML: prefixes, standard codes and units of your own"
     )

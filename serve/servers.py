@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ingest.errors import UsageError
+from ingest.errors import InputError, UsageError
 
 if TYPE_CHECKING:  # httpx is not needed where no server is asked
     from ingest.fetching import Auth
@@ -58,7 +58,7 @@ def remote_of(a: argparse.Namespace) -> "Remote":
                 raise UsageError(f"--{name} is asked of a FHIR server; name its URL as a source")
     patients = None
     if a.patients:
-        lines = (line.strip() for line in a.patients.read_text("utf-8-sig").splitlines())
+        lines = (line.strip() for line in _read(a.patients).splitlines())
         patients = tuple(line for line in lines if line)
     return Remote(
         patients=patients,
@@ -73,6 +73,13 @@ def remote_of(a: argparse.Namespace) -> "Remote":
         image_auth=_auth(a, "dicomweb-"),
         allow_origins=frozenset(a.allow_origin),
     )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no UTF-8 text; save it as UTF-8") from None
 
 
 def _auth(a: argparse.Namespace, of: str = "") -> "Auth | None":
@@ -93,14 +100,14 @@ def _auth(a: argparse.Namespace, of: str = "") -> "Auth | None":
     from ingest.signing import BackendServices, BearerToken, ClientCredentials, read_key
 
     if told("token"):
-        return BearerToken(token=told("token").read_text("utf-8").strip())
+        return BearerToken(token=_read(told("token")).strip())
     if not told("client-id"):
         raise UsageError(f"--{of}{given[0]} needs --{of}client-id")
     if of and not told("token-url"):  # SMART is FHIR's: an archive has no such configuration
         raise UsageError(f"--{of}{given[0]} needs --{of}token-url")
     asked = {"client_id": told("client-id"), "token_url": told("token-url"), "scope": told("scope")}
     if told("client-secret"):
-        secret = told("client-secret").read_text("utf-8").strip()
+        secret = _read(told("client-secret")).strip()
         return ClientCredentials(secret=secret, **asked)
     return BackendServices(key=read_key(told("client-key")), **asked)
 

@@ -20,7 +20,8 @@ def add_ingest(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "sources",
         nargs="+",
-        help="files or directories of FHIR, DICOM or images; or the URL of a FHIR server",
+        help="files or directories (but for hidden files) of FHIR, DICOM or images; or the URL of a"
+        " FHIR server",
     )
     sub.add_argument("--store", type=Path, required=True, help="record store to write or add to")
     sub.add_argument("--raw", type=Path, help="raw zone (default STORE.raw, owner-only)")

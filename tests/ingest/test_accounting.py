@@ -1,5 +1,6 @@
 import gzip
 import json
+import shutil
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from ingest.accounting import why_invalid
 from ingest.documents import is_ndjson
+from ingest.report import describe_report
 from tests.ingest.exports import PATIENT, ingested, observation, write_ndjson
 
 RECORDS = [
@@ -272,3 +274,12 @@ def test_why_a_resource_is_invalid_never_repeats_what_stands_in_it() -> None:
     assert reason is not None
     assert "birthDate" in reason
     assert "Mrs" not in reason
+
+
+def test_files_of_no_kind_that_is_read_are_named(tmp_path: Path) -> None:
+    source = write_ndjson(tmp_path / "in" / "a.ndjson", PATIENT)
+    for name in "bcdefg":
+        shutil.copy(source, source.with_name(f"{name}.fhir"))
+    said = describe_report(ingested(tmp_path, source.parent))
+    assert "files of no kind that is read: 6 (b.fhir, c.fhir, d.fhir, e.fhir, f.fhir, …)\n" in said
+    assert "no kind" not in describe_report(ingested(tmp_path / "other", source))

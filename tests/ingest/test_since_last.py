@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import httpx
 import pytest
 
+from ingest.build import ingest
 from ingest.errors import InputError, UsageError
 from ingest.fhir_server import fetch_fhir, server_time
 from ingest.landing import RawZone
@@ -86,6 +87,19 @@ def test_a_longer_list_of_patients_loses_nothing_of_those_who_stood_on_it_before
     assert answered_until(zone) == day(10)
     assert {"2024-01-01T23:55" in a for a in asked if "/A" in a or "=A" in a} == {True}
     assert {"2024-01-05T23:55" in a for a in asked if "/B" in a or "=B" in a} == {True}
+
+
+def test_who_and_what_is_new_to_the_lists_comes_whole_with_what_changed(
+    zone: RawZone, server: FhirServer
+) -> None:
+    put(server, 1, patient("B"), observation("b1", "B"))
+    land(zone, server, 2, patients=("A",), types=("Patient",))
+    land(zone, server, 4, patients=("A", "B"), since="last")
+    assert landed(zone) == Counter(["a1", "b1"])
+    put(server, 5, observation("a2", "A"), observation("b2", "B"))
+    asked = land(zone, server, 6, patients=("A", "B"), since="last")
+    assert landed(zone) == Counter(["a1", "a2", "b1", "b2"])
+    assert {"2024-01-03T23:55" in a for a in asked if "/fhir/metadata" not in a} == {True}
 
 
 def test_more_types_lose_nothing_of_those_that_were_asked_for_before(zone: RawZone) -> None:
@@ -381,3 +395,21 @@ def test_whatever_is_asked_and_changes_in_between_the_last_answer_has_all_that_t
         lines = [json.loads(line) for f in files for line in f.read_text().splitlines()]
         got = {(r["id"], r["meta"]["lastUpdated"]) for r in lines}
         assert set(there.items()) <= got
+
+
+def test_a_patient_goes_and_comes_back_and_goes_as_often_as_the_server_says(tmp_path: Path) -> None:
+    subjects = []
+    with fhir_server(habits=Habits(everything=True, export_polls=0)) as server:
+        for number in range(1, 5):
+            known = [patient("B")] if number % 2 == 0 else [patient("A"), patient("B")]
+            put(server, number, *({**who, "birthDate": "1950-01-01"} for who in known))
+            if number % 2 == 0:
+                server.gone.add("Patient/A")
+                server.resources["Patient"].pop("A")
+            else:
+                server.gone.discard("Patient/A")
+            server.now = day(number)
+            asked = Remote(patients=("A", "B"), since="last" if number > 1 else None)
+            report = ingest([server.url], tmp_path / "store", public=True, remote=asked)
+            subjects.append(report["subjects"])
+    assert subjects == [2, 1, 2, 1]

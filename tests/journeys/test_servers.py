@@ -126,7 +126,8 @@ def test_the_next_time_asks_for_what_changed_since_the_last(
         assert take(server, store, *asking) == 0
         assert len(server.layer.asked) == asked
         assert "answered until 2024-03-02" in capsys.readouterr().out
-        assert take(server, store, *asking, "--type", "Observation", "--since", "last") == 2
+        other = ["--search", "Patient"] if how == "--search" else [*asking, "--type", "Observation"]
+        assert take(server, store, *other, "--since", "last") == 2
 
 
 def flags(place: Path, server: FhirServer, other: FhirServer) -> dict[str, list[str]]:
@@ -268,3 +269,14 @@ def test_what_is_asked_of_a_server_is_refused_where_there_is_none(
 ) -> None:
     assert main(["ingest", str(tmp_path), "--store", str(tmp_path / "s"), *options]) == 2
     assert f"{options[0]} is asked of a FHIR server" in capsys.readouterr().err
+
+
+def test_a_list_of_patients_in_another_encoding_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patients = tmp_path / "patients.txt"
+    patients.write_text("p1\n", "utf-16")
+    with fhir_server() as server:
+        assert take(server, tmp_path / "store", "--patients", str(patients)) == 3
+    said = capsys.readouterr().err
+    assert said == f"medweave ingest: {patients} is no UTF-8 text; save it as UTF-8\n"
