@@ -24,6 +24,7 @@ picture. Where a name is a very common word or shorter than three letters, see d
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import groupby
@@ -50,11 +51,9 @@ from ingest.limits import Caps, LimitedChild
 __all__ = ["deidentify_events"]
 
 _BATCH_ROWS = 4096
-# Where 3/4 is the 4th of March: the zones of the United States, by IANA's zone1970.tab.
-_MONTH_FIRST = ("US/", "Pacific/Honolulu") + tuple(
-    f"America/{place}"
-    for place in "New_York Detroit Chicago Menominee Denver Boise Phoenix Los_Angeles Anchorage "
-    "Juneau Sitka Metlakatla Yakutat Nome Adak Indiana Kentucky/ Louisville North_Dakota/".split()
+_MONTH_FIRST = re.compile(  # the zones of the United States, by IANA's zone1970.tab
+    "US/|Pacific/Honolulu|America/(New_York|Detroit|Chicago|Menominee|Denver|Boise|Phoenix|Nome|Adak"
+    "|Los_Angeles|Anchorage|Juneau|Sitka|Metlakatla|Yakutat|Indiana|Kentucky|Louisville|North_Dakota)"
 )
 _AGES = (
     *("LOINC//30525-0", "LOINC//21611-9", "LOINC//21612-7", "LOINC//29553-5"),
@@ -195,7 +194,7 @@ def deidentify_events(
     con.execute("CREATE TABLE clean_texts (row BIGINT, clean VARCHAR)")
     columns = ", ".join(f"{name} VARCHAR" for name in _WORD_ROWS.names)
     con.execute(f"CREATE TABLE clean_words ({columns})")
-    month_first = {file.id for file in files if file.timezone.startswith(_MONTH_FIRST)}
+    month_first = {file.id for file in files if _MONTH_FIRST.match(file.timezone)}
     reasons, everybody = _read_reasons(con), Terms()
     met = (everybody, {token for text in reasons for token in tokens_of(text)})
     use: dict[str, Any] = {"in_place": choice.in_place, "progress": progress}
