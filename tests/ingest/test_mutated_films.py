@@ -68,6 +68,7 @@ def test_damaged_films_are_accounted_for(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_many_damaged_films_are_accounted_for(seed: int) -> None:
