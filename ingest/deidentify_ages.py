@@ -14,12 +14,25 @@ __all__ = ["find_ages"]
 
 _DIGITS = re.compile(
     r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?\.?o\b"
-    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[mf]\b"
+    r"|[ -]?y(?:/?\.?o\.?)?[ /]?[mf]\b"
+    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?j(?:ä|ae)hr|[mf]\b"
     r"|[ ]?[mf]\b[ ]?(?:with|w/|who)"
     r"|\.[ ](?:geburtstag|lebensjahr))"
     r"|(?<![\w.,/-])(?P<nth>(?:9\d|1[0-2]\d)(?:st|nd|rd|th))(?=[ ](?:birthday|year of life))"
     r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
     r"(?P<other>9\d|1[0-2]\d)(?![\w/%]|[.,-]\d)"
+)
+_SEX_OR_YEARS = re.compile(
+    r"(?<![\w.,/-])(?P<before>9\d|1[01]\d)/(?:[MFf](?![\w/])"
+    r"|m(?=[ ](?:with|w/|who|pt|adm|c/o)))"
+    r"|(?<![\w/])[MF]/(?P<behind>9\d|1[01]\d)(?![\w%/]|[.,]\d)"
+    # 120 J are joules.
+    r"|(?<![\w.,/-])(?P<years>9\d(?=[ ]?[jJ])|1[01]\d(?=[ ]?j))"
+    r"(?=[ ]?[jJ]\.?[ ]?(?:[Pp]at|alte?[rns]?\b|Mann|Frau|[mwf]\b))"
+)
+_FEVER = re.compile(
+    r"\b(?:t|temp|temps|temperatures?|tmax|t-max|fevers?|febrile)(?: (?:of|to|up to|was|is|at))?"
+    r"[ :=]{0,3}\Z"
 )
 _GAP = r"[\s-]{1,3}"
 _UNIT = "(?:one|two|three|four|five|six|seven|eight|nine)"
@@ -69,7 +82,13 @@ def find_ages(plain: str) -> Iterator[tuple[int, int, str]]:
     [('95', '90+'), ('ninety-three', '90+')]
     """
     for m in find_near_digits(_DIGITS, lowered(plain), before=12):
+        if plain[m.end() : m.end() + 1] in ("f", "F") and _FEVER.search(
+            lowered(plain), max(0, m.start() - 28), m.start()
+        ):
+            continue
         yield (*m.span(m.lastgroup or "value"), "90+")
+    for m in find_near_digits(_SEX_OR_YEARS, plain, before=4):
+        yield (*m.span(m.lastgroup or "before"), "90+")
     lower = lowered(plain)
     if any(hint in lower for hint in _HINTS):
         for pattern in _WORDS:

@@ -32,12 +32,13 @@ from ingest.deidentify_certainty import (
     settle,
 )
 from ingest.deidentify_fold import Folded, Token, fold_word, spellings, tokens_of
-from ingest.deidentify_numbers import find_known_numbers
+from ingest.deidentify_numbers import find_known_numbers, is_measured
 from ingest.deidentify_places import spell_line, spell_postal_code, spell_town
 from ingest.deidentify_unspaced import Unspaced
 from ingest.deidentify_words import (
     NOBODY,
     ORDINARY,
+    PARTICLES,
     TITLES,
     find_eponym,
 )
@@ -112,13 +113,16 @@ class Terms:
 
     def add_words_of_name(self, words: str) -> None:
         """Add a name that is written in one piece, with or without titles."""
-        bare = [
-            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in TITLES
-        ]
-        if bare:
-            self.add_name(bare[:-1], bare[-1]) if "," not in words else self.add_name(
-                bare[1:], bare[0]
-            )
+        family, _, given = (_without_titles(part) for part in words.partition(","))
+        if not given:  # "Jane Doe, MD"
+            first = len(family) - 1
+            while first > 0 and family[first - 1] == (lower := family[first - 1].lower()):
+                if lower not in PARTICLES:
+                    break
+                first -= 1
+            given, family = family[:first], family[first:]
+        if family:
+            self.add_name(given, " ".join(family))
 
     def add_place(self, lines: Iterable[str] = (), city: str = "", postal_code: str = "") -> None:
         """Add an address; state and country stay, as they tell little."""
@@ -253,14 +257,16 @@ class Terms:
             hits += [(*span, ANYWHERE) for span in self.unspaced.find(text)]
         if named:
             hits += self._find_initials(text.text, tokens)
-        return settle(text.text, sorted(hits)) if hits else []
+        kept = [hit for hit in hits if hit[2] == NAME or not is_measured(text.text, *hit[:2])]
+        return settle(text.text, sorted(kept)) if kept else []
 
     def find_numbers(self, text: Folded) -> list[Span]:
         """List where known numbers stand, in whatever groups their digits are."""
         if not self.digits:
             return []
         found = find_known_numbers(text.plain, self.digits, self.own | self.own_numbers)
-        return [(*text.in_plain(start, end), tag) for start, end, tag in found]
+        spans = [(*text.in_plain(start, end), tag) for start, end, tag in found]
+        return [span for span in spans if not is_measured(text.text, *span[:2])]
 
     def _found_at(self, tokens: Sequence[Token], index: int) -> Iterator[tuple[int, str, int]]:
         """Give what begins at a token, the longest first, down to what is beyond doubt."""
@@ -338,3 +344,8 @@ class Terms:
         if len(rest) not in lengths:
             lengths.append(len(rest))
             lengths.sort(reverse=True)
+
+
+def _without_titles(words: str) -> list[str]:
+    parts = re.split(r"[\s,]+", words)
+    return [part for part in parts if part and fold_word(part).strip(".") not in TITLES]

@@ -134,49 +134,13 @@ def test_clinical_words_and_numbers_stay(text: str) -> None:
         ("Graves", "GRAVES' DISEASE"),
         ("Bell", "Bell palsy, not of [NAME]"),
         ("Doering", "[NAME]'s disease"),
+        ("Smith", "a Smith fracture, a distal Smith fracture; Mr. [NAME]'s fracture of [NAME]"),
+        ("Smith", "[NAME] fracture clinic; [NAME]'s fracture"),
+        ("Hill", "a Hill-Sachs lesion of Mr [NAME]"),
     ],
 )
 def test_a_disease_keeps_its_name_whoever_has_it(name: str, text: str) -> None:
     assert scrubber((["Ann"], name)).scrub(text.replace("[NAME]", name)) == text
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("van den Berg", "Patient [van den Berg] was seen; told [van den Berg] of it."),
-        (
-            "van den Berg",
-            "[P. van den Berg]; Dhr. [van den Berg] or [VAN DEN BERG]; pt [van den berg]",
-        ),
-        ("van der Berg", "Dhr. [van der Berg]"),
-        ("von Stein", "Fr. [von Stein]. Patientin [von Stein] wurde aufgenommen. [U. von Stein]"),
-        ("von Stein", "Patientin [Stein], Fr. [Stein] und [von Stein, Anna]"),
-        ("Stein", "Fr. [Stein] und Hr. [Stein] kamen. Foley 12 Fr. Stein im Ureter"),
-        ("von Stein", "Der Stein im Ureter ist ein Stein von steinharter Art, von stein zu stein."),
-        ("von Berg", "Pat. [von Berg] klagt"),
-        (
-            "von Lang",
-            "Hr. [von Lang] or [VON LANG]; pt [von lang]; ein von lang her bestehender Husten",
-        ),
-        (
-            "De Young",
-            "Pt [de Young]; pt [de young] or [DE YOUNG] was; De young adults; de novo, young",
-        ),
-        ("la Rosa", "Pt [la Rosa], Mr [La Rosa]; via la rosa"),
-        ("de Li", "Pt [de Li] and Mr [De Li] had Li 0.8 mmol/l"),
-    ],
-)
-def test_a_name_of_a_particle_and_a_word_goes_whole(name: str, text: str) -> None:
-    who = scrubber((["Anna"], name), days=0)
-    written = re.sub(r"[\[\]]", "", text)
-    assert who.scrub(written) == re.sub(r"\[[^\]]*\]", "[NAME]", text)
-
-
-def test_a_long_name_that_is_none_there_does_not_hide_a_shorter_one() -> None:
-    who = scrubber((["Long"], "Stone"), days=0)
-    assert who.scrub("mr. long stone; Mrs Stone") == "mr. [NAME]; Mrs [NAME]"
-    assert who.scrub("told Long stone is gone") == "told [NAME] is gone"
-    assert who.scrub("a long stone in it") == "a long stone in it"
 
 
 PERSON = {
@@ -221,14 +185,6 @@ def test_a_value_goes_only_if_it_is_the_patients_own_number() -> None:
     assert [kept.is_identifier(n) for n in numbers] == [True, False, False, False]
     assert shifted.scrub_code("LOCAL//19500312", None) == "LOCAL//[DATE]"
     assert shifted.scrub_code("LOCAL//445566", None) == "LOCAL//[ID]"
-
-
-@pytest.mark.parametrize("value", ["00445566", "445566", "MRN-00445566"])
-def test_an_identifier_is_known_as_a_number_without_its_zeros(value: str) -> None:
-    who = scrubber(ids=(value, "00000005", "0120"))
-    assert who.is_identifier("445566")
-    assert not any(who.is_identifier(number) for number in ("5", "120", "445567", "44556"))
-    assert who.scrub("pt 445566, 00445566; 5 mg, 120/80") == "pt [ID], [ID]; 5 mg, 120/80"
 
 
 @pytest.mark.parametrize(
