@@ -132,6 +132,8 @@ _AT = re.compile(
     r"\b(?:in|from|near|outside(?: of)?|around|aus|bei|city of|town of|stadt)[ \n]{1,2}\Z",
     re.IGNORECASE,
 )
+_ALONE = re.compile(r"(?:\A|[\n:(])[ ]*\Z")
+_ENDS = re.compile(r"[ ]*(?:\Z|[\n.,;)])")
 _BEHIND = re.compile(
     r"[ ](?:resident|native|area|police|fire dep\w*|hospital|clinic|airport|county|general)\b",
     re.IGNORECASE,
@@ -163,8 +165,11 @@ def names_place(text: str, start: int, end: int, *, ordinary: bool) -> bool:
             return True
         if _STATE_AND_CODE.match(text, end):
             return True
+        if ordinary:
+            return False
+        alone = _ALONE.search(text, from_start, start) and _ENDS.match(text, end)
         behind = _BEHIND.match(text, end) or _ANY_STATE.match(text, end)
-        return not ordinary and (behind or _AT.search(text, from_start, start)) is not None
+        return (alone or behind or _AT.search(text, from_start, start)) is not None
     if not ordinary or _STATE_NEXT.match(text, end):
         return True
     if _LIVES_OR_GOES.search(text, from_start, start):
