@@ -81,15 +81,16 @@ def find_ages(plain: str) -> Iterator[tuple[int, int, str]]:
     >>> [(text[a:b], tag) for a, b, tag in find_ages(text)]
     [('95', '90+'), ('ninety-three', '90+')]
     """
-    for m in find_near_digits(_DIGITS, lowered(plain), before=12):
-        if plain[m.end() : m.end() + 1] in ("f", "F") and _FEVER.search(
-            lowered(plain), max(0, m.start() - 28), m.start()
-        ):
-            continue
-        yield (*m.span(m.lastgroup or "value"), "90+")
-    for m in find_near_digits(_SEX_OR_YEARS, plain, before=4):
-        yield (*m.span(m.lastgroup or "before"), "90+")
     lower = lowered(plain)
+    found = (
+        *find_near_digits(_DIGITS, lower, before=12),
+        *find_near_digits(_SEX_OR_YEARS, plain, before=4),
+    )
+    for m in found:
+        start, end = m.span(m.lastgroup or "value")
+        fahrenheit = lower.startswith(("f", "/f"), end)
+        if not fahrenheit or _FEVER.search(lower, max(0, start - 28), start) is None:
+            yield start, end, "90+"
     if any(hint in lower for hint in _HINTS):
         for pattern in _WORDS:
             for m in pattern.finditer(plain):

@@ -59,7 +59,8 @@ _PHONE_WORD = re.compile(
 )
 _NUMBER_WORD = r"(?:id|no|nr|num|number|nummer|identifier)\b"
 _ID_WORD = re.compile(
-    r"\b(?:"
+    r"\bsv-?(?:nr|nummer)\b[.: ]{0,3}(?P<austrian>\d{4}[ ]?\d{6})(?![\w])"
+    r"|\b(?:"
     # Whatever stands behind these is an identifier.
     r"(?:mrn|m\.r\.n\.|med(?:ical)?\.? rec(?:ord)?s?|patient(?:en)?|pat|ssn|social security|"
     r"account|acct|accession|acc|encounter|visit|case|fall|chart|hospital|insurance|policy|member|"
@@ -68,7 +69,7 @@ _ID_WORD = re.compile(
     r"kvnr|svnr|rvnr|lanr|bsnr)"
     rf"[ .-]{{0,2}}(?:{_NUMBER_WORD})?[.:#= ]{{1,4}}(?:is )?"
     # These are words of their own, and mean one where a number is said to follow.
-    r"|(?:mr|pid|unit|hosp|enc|dl|driver'?s lic(?:en[cs]e)?|plate|vehicle|certificate|cert|"
+    r"|(?:mr|pt|pid|unit|hosp|enc|dl|driver'?s lic(?:en[cs]e)?|plate|vehicle|certificate|cert|"
     r"record|rec|claim|group|medicare|medicaid|health plan|beneficiary)"
     rf"[ .-]{{0,3}}(?:#|{_NUMBER_WORD})[.:#= ]{{0,4}}(?:is )?"
     r"|(?:aufnahme|patienten|fall|akten|kranken\w{0,13}|versicherten|versicherungs|vers|kv|sv|rv|"
@@ -79,6 +80,9 @@ _ID_WORD = re.compile(
     r")"
     r"(?P<value>(?=[\w./-]{0,30}\d)[a-z0-9](?:[\w./-]{1,38}[a-z0-9]))(?![\w])"
     r"|\b(?:mrn|csn|har|fin)#?(?P<glued>\d{5,14})(?![\w])"
+)
+_YEAR = re.compile(
+    r"(?:fall|case|visit|encounter|hospital|study|order|insurance|policy|fin)[ ]+(?:19|20)\d\d"
 )
 _WRITTEN_NUMBERS = (
     re.compile(r"(?<![\w-])[A-Z]{2}\d{2}(?:[ ]?\d{4}){3,7}(?:[ ]?\d{1,3})?(?![\w-])"),  # IBAN
@@ -166,9 +170,11 @@ def find_after_words(plain: str) -> Iterator[Span]:
         yield (*m.span("value"), CONTACT)
     for m in find_near_digits(_ID_WORD, lowered(plain), before=80, after=48):
         # "Case 3", "order 5 mg", "visit 2-3 days": a number that short is one of these.
-        group = "value" if m["value"] else "glued"
+        group = m.lastgroup or "value"
         digits = sum(letter.isdigit() for letter in m[group])
-        if digits >= 4 and not _MEASURES.match(plain, m.end(group)):
+        # "Fall 2019", "hospital 2019": a year.
+        year = _YEAR.fullmatch(m[0]) is not None
+        if digits >= 4 and not year and not _MEASURES.match(plain, m.end(group)):
             yield (*m.span(group), ID)
 
 

@@ -37,6 +37,7 @@ def test_an_identifier_is_known_as_a_number_without_its_zeros(value: str) -> Non
         "Med. Rec. No.: [123456]",
         "Unit No: [123456]",
         "Hosp # [123456]",
+        "Pt# [123456]",
         "FIN: [1234567]",
         "HAR [123456]",
         "Enc# [123456]",
@@ -50,6 +51,7 @@ def test_an_identifier_is_known_as_a_number_without_its_zeros(value: str) -> Non
         "IBAN [DE89370400440532013000]",
         "Konto [DE89 3704 0044 0532 0130 00]",
         "SVNR [12 120350 W 012]",
+        "SV-Nr. [1234 010180]",
         "called 617/555-1234, 617 5551234",
     ],
 )
@@ -64,6 +66,7 @@ def test_a_number_that_is_called_an_identifier_goes_though_no_record_has_it(text
     [
         "Mr 4711, Mr. 1234; MR 2019, MR angiography 2020, MR: 1500",
         "10 units 1200, unit 4 North, unit no 3, Hosp 2019, hosp day 3, DL 1234, rec 5, record 10",
+        "in Fall 2019, hospital 2019, case 2020, pt 1950",
         "PID 2019, enc to rest, a fin, har, vin, versus 1234, Vers 12, Konto, Histo 2019, Pass 4",
         "BP 120/80, 617/555, 120 5551234, vital 12 120350, Nr. 4, Labor 1200 mg, 1E6 cells",
         "L4-L5, T12 120 W, code DE89, 1A2B3C4",
@@ -81,7 +84,7 @@ def test_words_that_may_stand_before_an_identifier_stay_with_their_numbers(text:
         ("94j. Pat., 94jähr. Pat., 94 j. alt", "90+j. Pat., 90+jähr. Pat., 90+ j. alt"),
         ("83yoF, 83/F, F/83, 84j. Pat.", "83yoF, 83/F, F/83, 84j. Pat."),
         ("HR 93/min, 120/F, F/93%, 120 J. Patient, BP 93/60", None),
-        ("93 yards, T 101F, fever to 102F, temp: 99F, 100J. Patient shocked", None),
+        ("93 yards, T 101F, temp 101/F, fever to 102F, temp: 99F, 100J. Patient shocked", None),
     ],
 )
 def test_an_age_of_over_89_goes_in_its_short_forms(text: str, scrubbed: str | None) -> None:
