@@ -14,12 +14,25 @@ __all__ = ["find_ages"]
 
 _DIGITS = re.compile(
     r"(?<![\w.,/-])(?P<value>9\d|1[0-2]\d)(?=[ -]?(?:years?|yrs?|y)[ -]?(?:old|o)\b|[ -]?y/?\.?o\b"
-    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?jährig|[mf]\b"
+    r"|[ -]?y(?:/?\.?o\.?)?[ /]?[mf]\b"
+    r"|[ -]?(?:years?|yrs?|jahren?)\b|[ -]?j(?:ä|ae)hr|[mf]\b"
     r"|[ ]?[mf]\b[ ]?(?:with|w/|who)"
     r"|\.[ ](?:geburtstag|lebensjahr))"
     r"|(?<![\w.,/-])(?P<nth>(?:9\d|1[0-2]\d)(?:st|nd|rd|th))(?=[ ](?:birthday|year of life))"
     r"|\b(?:aged?|age[ ]?[:=]|alter[ ]?[:=]?|age of|age is)[ ]?"
     r"(?P<other>9\d|1[0-2]\d)(?![\w/%]|[.,-]\d)"
+)
+_SEX_OR_YEARS = re.compile(
+    r"(?<![\w.,/-])(?P<before>9\d|1[01]\d)/(?:[MFf](?![\w/])"
+    r"|m(?=[ ](?:with|w/|who|pt|adm|c/o)))"
+    r"|(?<![\w/])[MF]/(?P<behind>9\d|1[01]\d)(?![\w%/]|[.,]\d)"
+    # 120 J are joules.
+    r"|(?<![\w.,/-])(?P<years>9\d(?=[ ]?[jJ])|1[01]\d(?=[ ]?j))"
+    r"(?=[ ]?[jJ]\.?[ ]?(?:[Pp]at|alte?[rns]?\b|Mann|Frau|[mwf]\b))"
+)
+_FEVER = re.compile(
+    r"\b(?:t|temp|temps|temperatures?|tmax|t-max|fevers?|febrile)(?: (?:of|to|up to|was|is|at))?"
+    r"[ :=]{0,3}\Z"
 )
 _GAP = r"[\s-]{1,3}"
 _UNIT = "(?:one|two|three|four|five|six|seven|eight|nine)"
@@ -68,9 +81,16 @@ def find_ages(plain: str) -> Iterator[tuple[int, int, str]]:
     >>> [(text[a:b], tag) for a, b, tag in find_ages(text)]
     [('95', '90+'), ('ninety-three', '90+')]
     """
-    for m in find_near_digits(_DIGITS, lowered(plain), before=12):
-        yield (*m.span(m.lastgroup or "value"), "90+")
     lower = lowered(plain)
+    found = (
+        *find_near_digits(_DIGITS, lower, before=12),
+        *find_near_digits(_SEX_OR_YEARS, plain, before=4),
+    )
+    for m in found:
+        start, end = m.span(m.lastgroup or "value")
+        fahrenheit = lower.startswith(("f", "/f"), end)
+        if not fahrenheit or _FEVER.search(lower, max(0, start - 28), start) is None:
+            yield start, end, "90+"
     if any(hint in lower for hint in _HINTS):
         for pattern in _WORDS:
             for m in pattern.finditer(plain):

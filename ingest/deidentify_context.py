@@ -25,7 +25,13 @@ other names and after a title alone, since they begin a sentence in every note.
 
 import re
 
-__all__ = ["FUNCTION_WORDS", "is_shouted", "names_somebody", "stands_after_title"]
+__all__ = [
+    "FUNCTION_WORDS",
+    "is_shouted",
+    "names_somebody",
+    "stands_after_label",
+    "stands_after_title",
+]
 
 FUNCTION_WORDS = frozenset(
     """
@@ -34,7 +40,8 @@ FUNCTION_WORDS = frozenset(
     """.split()  # noqa: SIM905 - one a line would be a page
 )
 _TITLE = re.compile(
-    r"(?<![^\W_])(?:(?i:mrs|miss|frau|herrn?|frl)\.?|Mr\.?|mr\.|MR\.|Ms\.?|ms\.|MS\.)[ ]{1,2}\Z"
+    r"(?<![^\W_])(?:(?i:mrs|miss|frau|herrn?|frl)\.?|Mr\.?|mr\.|MR\.|Ms\.?|ms\.|MS\."
+    r"|(?:Dh|H)r\.|Mevr\.|(?<!\d)(?<!\d[ ])Fr\.)[ ]{1,2}\Z"
 )
 _LABEL = re.compile(
     r"(?<![^\W_])(?:(?i:dr|prof|sir|madam|patient(?:in|en)?|pat|pt|(?:(?:sur|last|first|family|nach"
@@ -107,6 +114,16 @@ def stands_after_title(text: str, start: int) -> bool:
     [True, True, False]
     """
     return _TITLE.search(text, max(0, start - _WINDOW), start) is not None
+
+
+def stands_after_label(text: str, start: int) -> bool:
+    """Say whether what stands before a place says that somebody is named.
+
+    >>> text = "pt la rosa, Dr. la rosa; via la rosa"
+    >>> [stands_after_label(text, m.start()) for m in re.finditer("la rosa", text)]
+    [True, True, False]
+    """
+    return _LABEL.search(text, max(0, start - _WINDOW), start) is not None
 
 
 def names_somebody(text: str, start: int, end: int, *, ordinary: bool = True) -> bool:

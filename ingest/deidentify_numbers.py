@@ -3,12 +3,14 @@
 A row of groups may hold several of them ("0049 176 1234567 / 0511 9876543"), so every run of
 neighbouring groups is looked up, the longest first. Some groups of a row make a short number by
 chance, and count only from seven digits, unless it is the patient's own.
+
+A number that is measured is nobody's: one with a unit right behind it or a lab's name before it.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Set
 
-__all__ = ["find_known_numbers"]
+__all__ = ["find_known_numbers", "is_measured"]
 
 _ROW = re.compile(r"\d(?:[\s().\-/]{0,5}\d){4,}")
 _GROUP = re.compile(r"\d+")
@@ -16,6 +18,36 @@ _MOST_GROUPS = 10
 _MOST_DIGITS = 16  # of a phone number, with its country's code
 _FEWEST_DIGITS = 5
 _BY_CHANCE = 7
+
+_UNIT = re.compile(
+    r"[ ]{0,2}(?:"
+    r"(?:/|per )[ ]?(?:[uµμmdfn]?[lL]|mcL|mm3|cmm|hpf|lpf|min|kg|g|h|day)"
+    r"|(?:[kmuµμnpf]|mc)?(?:g|mol|I?U|Eq|eq|kat)/(?:[uµμmdfn]?[lL]|mcL|mm3|min|kg|g|h|d|day)"
+    r"|(?:mg|mcg|[uµμnpk]g|m[lL]|[dµμu][lL]|cm|mm|[mµμnp]mol|mmHg|mEq|IU|IE|units?|copies|cells|bpm"
+    r"|kcal|Kopien|Zellen|Einheiten|[xX] ?10(?=[\^*]))"
+    r")(?![^\W_])|[ ]?%"
+)
+_LAB = re.compile(
+    r"\b(?:wbc|rbc|anc|plts?|platelets?|(?:nt[ -]?)?(?:pro[ -]?)?bnp|cp?k|ferritin|ldh|ast|alt|"
+    r"ggt|lipase|amylase|troponin|d-?dimer|hcg|psa|ca ?-?(?:125|19-9)|cea|afp|viral load|cd4|"
+    r"vit(?:amin)? b12|leukocytes|leukozyten|leukos|thrombozyten|thrombos|myoglobin|procalcitonin)"
+    r"(?: count| level| of| was| is)?[ :=]{1,3}\Z",
+    re.IGNORECASE,
+)
+_LONGEST_VALUE = 7
+
+
+def is_measured(text: str, start: int, end: int) -> bool:
+    """Say whether a number is a value, with a unit right behind it or a lab's name before it.
+
+    >>> text = "BNP 12345 pg/ml, WBC 36602/uL, CK: 12345; pt 12345 M, 12345 in all"
+    >>> [is_measured(text, *m.span()) for m in re.finditer("[0-9]{5}", text)]
+    [True, True, True, False, False]
+    """
+    if end - start > _LONGEST_VALUE or not text[start:end].isdigit():
+        return False
+    behind = _UNIT.match(text, end)
+    return behind is not None or _LAB.search(text, max(0, start - 24), start) is not None
 
 
 def find_known_numbers(

@@ -2,8 +2,9 @@ r"""Find in a text what looks like an identifier, though nothing of the patient'
 
     [CONTACT]  e-mail addresses, URLs, IP addresses, phone numbers (North American, with +, German,
                or any after a word such as "Tel.")
-    [ID]       social security numbers, UUIDs, OIDs of six parts and more, what follows a word such
-               as "MRN" or "Fall-Nr.", and eight digits and more in a row
+    [ID]       social security, Medicare, German pension and IBAN numbers, UUIDs, OIDs of six parts
+               and more, what follows a word such as "MRN" or "Fall-Nr.", and eight digits and more
+               in a row
     [NAME]     one or two names after a title: "Dr. Patel", "Frau Schmidt"
     [ADDRESS]  a street with its number
     90+        an age of over 89 years (deidentify_ages.py)
@@ -44,6 +45,7 @@ _SSN = re.compile(r"(?<![\w-])\d{3}[- ]\d{2}[- ]\d{4}(?![\w-])")
 _LONG_NUMBER = re.compile(r"(?<![\w.,])\d{8,}(?![\w]|[.,]\d)")
 _PHONE = re.compile(
     r"(?<![\w.,/-])(?:\+?1[-. ]?)?(?:\(\d{3}\)[ ]?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\w]|[-.]\d)"
+    r"|(?<![\w.,/-])[2-9]\d{2}(?:/[2-9]\d{2}-\d{4}|[ ][2-9]\d{6})(?![\w]|[-.,/]\d)"
     r"|(?<![\w])\+\d{1,3}[ ./-]?(?:\(0?\d{1,4}\)[ ]?)?\d(?:[ ./-]?\d){5,13}(?![\w])"
     r"|(?<![\w.,/-])(?!\d{4,5}-\d{3,4}-\d{1,2}\b)"  # a drug's number
     r"\(?0\d{2,5}\)?[ ]?[/ -][ ]?\d{3,9}(?:[ -]\d{1,6}){0,3}(?![\w]|[.,/]\d)"
@@ -55,13 +57,42 @@ _PHONE_WORD = re.compile(
     r"(?P<value>\+?\(?\d(?:[ ()./-]{0,2}\d){4,14})(?![\w])",
     re.IGNORECASE,
 )
+_NUMBER_WORD = r"(?:id|no|nr|num|number|nummer|identifier)\b"
 _ID_WORD = re.compile(
-    r"\b(?:mrn|m\.r\.n\.|med(?:ical)? rec(?:ord)?|patient(?:en)?|pat|ssn|social security|account|"
-    r"acct|accession|acc|encounter|visit|case|fall|chart|hospital|insurance|policy|member|subscriber|"
-    r"versicherten|versicherungs|krankenkassen|licen[cs]e|passport|reisepass|ausweis|npi|dea|nhs|"
-    r"specimen|sample|order|auftrags|serial|device|study|id|kennung)"
-    r"[ .-]{0,2}(?:(?:id|no|nr|num|number|nummer|identifier)\b)?[.:#= ]{1,4}(?:is )?"
+    r"\bsv-?(?:nr|nummer)\b[.: ]{0,3}(?P<austrian>\d{4}[ ]?\d{6})(?![\w])"
+    r"|\b(?:"
+    # Whatever stands behind these is an identifier.
+    r"(?:mrn|m\.r\.n\.|med(?:ical)?\.? rec(?:ord)?s?|patient(?:en)?|pat|ssn|social security|"
+    r"account|acct|accession|acc|encounter|visit|case|fall|chart|hospital|insurance|policy|member|"
+    r"subscriber|versicherten|versicherungs|krankenkassen|licen[cs]e|passport|reisepass|ausweis|"
+    r"npi|dea|nhs|specimen|sample|order|auftrags|serial|device|study|id|kennung|mbi|hicn?|csn|har|fin|vin|"
+    r"iban|kvnr|svnr|rvnr|lanr|bsnr)"
+    rf"[ .-]{{0,2}}(?:{_NUMBER_WORD})?[.:#= ]{{1,4}}(?:is )?"
+    # These are words of their own, and mean one where a number is said to follow.
+    r"|(?:mr|pt|pid|unit|hosp|enc|dl|driver'?s lic(?:en[cs]e)?|plate|vehicle|certificate|cert|"
+    r"record|rec|claim|group|medicare|medicaid|health plan|beneficiary)"
+    rf"[ .-]{{0,3}}(?:#|{_NUMBER_WORD})[.:#= ]{{0,4}}(?:is )?"
+    r"|(?:aufnahme|patienten|fall|akten|kranken\w{0,13}|versicherten|versicherungs|vers|kv|sv|rv|"
+    r"(?:renten|sozial)versicherungs|steuer\w{0,15}|personal(?:ausweis)?|pass|mitglieds|kunden|"
+    r"konto|histo(?:logie)?|patho(?:logie)?|zyto(?:logie)?|befund|proben?|labor|einsende|barcode|geräte|"
+    r"serien|identifikations|ident|führerschein|arzt|betriebsstätten)"
+    r"[ .-]{0,2}(?:nummer|nr)\b[.:#= ]{0,4}(?:lautet )?"
+    r")"
     r"(?P<value>(?=[\w./-]{0,30}\d)[a-z0-9](?:[\w./-]{1,38}[a-z0-9]))(?![\w])"
+    r"|\b(?:mrn|csn|har|fin)#?(?P<glued>\d{5,14})(?![\w])"
+)
+_YEAR = re.compile(
+    r"(?:fall|case|visit|encounter|hospital|study|order|insurance|policy|fin)[ ]+(?:19|20)\d\d"
+)
+_WRITTEN_NUMBERS = (
+    re.compile(r"(?<![\w-])[A-Z]{2}\d{2}(?:[ ]?\d{4}){3,7}(?:[ ]?\d{1,3})?(?![\w-])"),  # IBAN
+    re.compile(  # German pensions
+        r"(?<![\w.,-])\d{2}[ ]?(?:[0-2]\d|3[01])(?:0\d|1[0-2])\d{2}[ ]?[A-Z][ ]?\d{3}(?![\w-])"
+    ),
+    re.compile(  # Medicare
+        r"(?<![\w-])[1-9][AC-HJ-NP-RT-Y][AC-HJ-NP-RT-Y\d]\d-?[AC-HJ-NP-RT-Y][AC-HJ-NP-RT-Y\d]\d-?"
+        r"[AC-HJ-NP-RT-Y]{2}\d{2}(?![\w-])"
+    ),
 )
 _TITLED = re.compile(
     r"\b(?:[Dd][Rr]|[Mm]rs?|MRS?|[Mm]s|MS|[Mm]iss|[Pp]rof|Herrn?|Frau|HERRN?|FRAU)\b\.?"
@@ -106,6 +137,8 @@ def find_sure(plain: str, *, coded: bool = False) -> Iterator[Span]:
             yield from _near(_UUID, plain, ID, before=40, after=40)
         yield from () if coded else _near(_OID, plain, ID, before=0, after=64, digits=6)
         yield from _near(_SSN, plain, ID, before=0, digits=9)
+        for pattern in _WRITTEN_NUMBERS:
+            yield from _near(pattern, plain, ID, before=4, after=40)
 
 
 def find_likely(plain: str) -> Iterator[Span]:
@@ -137,9 +170,12 @@ def find_after_words(plain: str) -> Iterator[Span]:
         yield (*m.span("value"), CONTACT)
     for m in find_near_digits(_ID_WORD, lowered(plain), before=80, after=48):
         # "Case 3", "order 5 mg", "visit 2-3 days": a number that short is one of these.
-        digits = sum(letter.isdigit() for letter in m["value"])
-        if digits >= 4 and not _MEASURES.match(plain, m.end("value")):
-            yield (*m.span("value"), ID)
+        group = m.lastgroup or "value"
+        digits = sum(letter.isdigit() for letter in m[group])
+        # "Fall 2019", "hospital 2019": a year.
+        year = _YEAR.fullmatch(m[0]) is not None
+        if digits >= 4 and not year and not _MEASURES.match(plain, m.end(group)):
+            yield (*m.span(group), ID)
 
 
 def _all(pattern: re.Pattern[str], plain: str, tag: str) -> Iterator[Span]:

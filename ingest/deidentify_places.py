@@ -79,8 +79,13 @@ def spell_town(town: str) -> Iterator[Tokens]:
 
     >>> list(spell_town("St. Louis"))
     [('st', 'louis'), ('saint', 'louis')]
+    >>> list(spell_town("Halle (Saale)"))
+    [('halle', 'saale'), ('halle',)]
     """
-    yield from dict.fromkeys(_saints(tokens_of(town)))
+    bare = re.split(r"\s*[(/]", town)[0]
+    yield from dict.fromkeys(
+        way for name in (town, bare) for way in _saints(tokens_of(name)) if way
+    )
 
 
 def spell_postal_code(code: str) -> Iterator[Tokens]:

@@ -5,28 +5,34 @@ no pattern is compiled for anybody, and a text that shares no token with them co
 is found in any case, with or without accents (Müller, MUELLER, Muller), hyphenated or not, broken
 over lines, spaced out, as "Last, First", with initials beside it, and run together (janedoe, jdoe).
 
-Not every token of a name can go wherever it stands, so there are five degrees of care:
-
-    ANYWHERE   most names, addresses, and numbers of five characters or more
-    WHOLE      a given and the family name side by side: with a capital
-    CAPITAL    names of three letters: only with a capital, and in a text of capitals only beside
-               another name
-    CONTEXT    names that are ordinary words (May, Long, Stone) or have two letters (Li): only where
-               deidentify_context.py says that somebody is named, or beside another name
-    BESIDE     names of one letter, particles (van, de), pronouns and the like (He, An), and
-               initials: only beside a name, or after a title
+With what care each goes is told in deidentify_certainty.py.
 
 What is shorter than four characters, and has no keyword before it, is not found as an identifier.
 """
 
 import re
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ingest.deidentify_context import FUNCTION_WORDS, names_somebody, stands_after_title
+from ingest.deidentify_certainty import (
+    ADDRESS,
+    ANYWHERE,
+    BESIDE,
+    CAPITAL,
+    CONTACT,
+    ID,
+    NAME,
+    WHOLE,
+    WIDEST_GAP,
+    Hit,
+    Span,
+    care_of,
+    care_of_place,
+    settle,
+)
 from ingest.deidentify_fold import Folded, Token, fold_word, spellings, tokens_of
-from ingest.deidentify_numbers import find_known_numbers
+from ingest.deidentify_numbers import find_known_numbers, is_measured
 from ingest.deidentify_places import spell_line, spell_postal_code, spell_town
 from ingest.deidentify_unspaced import Unspaced
 from ingest.deidentify_words import (
@@ -38,15 +44,6 @@ from ingest.deidentify_words import (
 )
 
 __all__ = ["ADDRESS", "CONTACT", "ID", "NAME", "Span", "Terms"]
-
-NAME, ADDRESS, CONTACT, ID = "[NAME]", "[ADDRESS]", "[CONTACT]", "[ID]"
-
-_ANYWHERE, _WHOLE, _CAPITAL, _CONTEXT, _BESIDE = range(5)
-_WIDEST_GAP = 3
-_BETWEEN_NAMES = re.compile(r"[\s.,;'\"()/_\-]*")
-
-Span = tuple[int, int, str]
-"""Where in the text, and the tag that goes there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +92,7 @@ class Terms:
             self.initials.update(part[0] for part in a if part[0].isalpha())
             for last in lasts:
                 b = tokens_of(last)
-                care = min(_care_of(a + b), _WHOLE) if a and b else _BESIDE
+                care = min(care_of(a + b), WHOLE) if a and b else BESIDE
                 self._add(a + b, NAME, care)
                 self._add(b + a, NAME, care)
                 for family in {b, *((part,) for part in b)} if a else ():
@@ -111,18 +108,21 @@ class Terms:
         last = [tokens_of(spelled) for spelled in spellings(family)]
         for a in filter(None, first):
             for b in filter(None, last):
-                self._add(a + b, NAME, _care_of(a + b))
-                self._add(b + a, NAME, _care_of(b + a))
+                self._add(a + b, NAME, care_of(a + b))
+                self._add(b + a, NAME, care_of(b + a))
 
     def add_words_of_name(self, words: str) -> None:
         """Add a name that is written in one piece, with or without titles."""
-        bare = [
-            part for part in re.split(r"[\s,]+", words) if fold_word(part).strip(".") not in TITLES
-        ]
-        if bare:
-            self.add_name(bare[:-1], bare[-1]) if "," not in words else self.add_name(
-                bare[1:], bare[0]
-            )
+        family, _, given = (_without_titles(part) for part in words.partition(","))
+        if not given:  # "Jane Doe, MD"
+            first = len(family) - 1
+            while first > 0 and family[first - 1] == (lower := family[first - 1].lower()):
+                if lower not in PARTICLES:
+                    break
+                first -= 1
+            given, family = family[:first], family[first:]
+        if family:
+            self.add_name(given, " ".join(family))
 
     def add_place(self, lines: Iterable[str] = (), city: str = "", postal_code: str = "") -> None:
         """Add an address; state and country stay, as they tell little."""
@@ -134,11 +134,10 @@ class Terms:
         self.unspaced.add_place(city, ADDRESS)
         for spelled in spellings(city):
             for tokens in spell_town(spelled):
-                short = len(tokens) == 1 and len(tokens[0]) < 4
-                self._add(tokens, ADDRESS, _BESIDE if short else _care_of(tokens))
+                self._add(tokens, ADDRESS, care_of_place(tokens, town=True))
         for code in spell_postal_code(postal_code):
-            self._add(code + tokens_of(city), ADDRESS, _ANYWHERE if city else _BESIDE)
-            self._add(code, ADDRESS, _ANYWHERE if len("".join(code)) >= 5 else _BESIDE)
+            self._add(code + tokens_of(city), ADDRESS, ANYWHERE if city else BESIDE)
+            self._add(code, ADDRESS, ANYWHERE if len("".join(code)) >= 5 else BESIDE)
 
     def add_contact(self, value: str) -> None:
         """Add a phone number, an e-mail address or a URL."""
@@ -147,12 +146,12 @@ class Terms:
             self._add_number(number)  # of "tel:+1 555 810 7203" and "… ext. 12", too
         if "@" in value or any(letter.isalpha() for letter in value.lower().partition("x")[0]):
             tokens = tokens_of(value)
-            self._add(tokens, CONTACT, _ANYWHERE)
+            self._add(tokens, CONTACT, ANYWHERE)
             mailbox = tokens_of(value.partition("@")[0])
             if "@" in value and len("".join(mailbox)) >= 5:
-                self._add(mailbox, CONTACT, _care_of(mailbox))
+                self._add(mailbox, CONTACT, care_of(mailbox))
         elif len(number) >= 5:
-            self._add(tokens_of(value), CONTACT, _ANYWHERE)
+            self._add(tokens_of(value), CONTACT, ANYWHERE)
             self._add_number(number)
 
     def _add_number(self, number: str) -> None:
@@ -189,13 +188,16 @@ class Terms:
                     self.digits[part] = ID
         if own:
             self.own.add(whole)
+            if whole.isdigit() and len(whole.lstrip("0")) >= 5:
+                self.own_numbers.add(whole.lstrip("0"))
             number = max(re.findall(r"\d+", value), key=len, default="")
-            if len(number) >= 6:
-                self.own_numbers.add(number)
-                self.digits[number] = ID
-                self._add((number,), ID, _ANYWHERE)
-        self._add(tokens, ID, _ANYWHERE)
-        self._add((whole,), ID, _ANYWHERE)
+            for part in (number, number.lstrip("0")):
+                if len(part) >= 6:
+                    self.own_numbers.add(part)
+                    self.digits[part] = ID
+                    self._add((part,), ID, ANYWHERE)
+        self._add(tokens, ID, ANYWHERE)
+        self._add((whole,), ID, ANYWHERE)
 
     def add_met(self, other: "Terms", words: Set[str]) -> None:
         """Add the phrases of another that begin with one of some words."""
@@ -211,9 +213,15 @@ class Terms:
         """Say whether a whole number is one of the identifiers.
 
         A short one must be the patient's own: one of thousands of records is numbered as a
-        platelet count is, and "1200 Elm Street" makes no identifier of 1200.
+        platelet count is, and "1200 Elm Street" makes no identifier of 1200. Zeros at its
+        beginning are no part of a number, and without them it has five digits at least: who has
+        the number 5 keeps all values of 5.
 
         >>> terms = Terms()
+        >>> terms.add_id("00445566", own=True)
+        >>> terms.add_id("00000005", own=True)
+        >>> [number in terms for number in (445566, 5)]
+        [True, False]
         """
         said = str(number)
         if said in self.own or said in self.own_numbers:
@@ -224,7 +232,7 @@ class Terms:
     def find(self, text: Folded) -> list[Span]:
         """List where what is known stands in a text, sorted, with the tags that go there."""
         tokens = text.tokens
-        hits: list[tuple[int, int, str, int]] = []
+        hits: list[Hit] = []
         named = False
         phrases, done = self.phrases, 0
         for index, (word, start, after) in enumerate(tokens):
@@ -233,34 +241,35 @@ class Terms:
                 word[-1] in "0123456789" or (word[-1] == "s" and word[:-1] in phrases)
             ):
                 continue
-            found = self._longest(tokens, index) if index >= done else None
-            if found is None:
-                continue
-            length, tag, care = found
-            if length == 1 and tag == NAME and find_eponym(word, text.text, after):
-                continue
-            hits.append((start, tokens[index + length - 1][2], tag, care))
-            named = named or tag == NAME or care == _BESIDE
-            done = index + length
+            for length, tag, care in self._found_at(tokens, index) if index >= done else ():
+                if length == 1 and tag in (NAME, ADDRESS) and find_eponym(word, text.text, after):
+                    continue
+                hits.append((start, tokens[index + length - 1][2], tag, care))
+                named = named or tag == NAME or care == BESIDE
+                if care == ANYWHERE:  # else its words are looked for, too
+                    done = index + length
         for word, start, end in text.joined_tokens():
             phrase = self.phrases.get(word, {}).get(())
-            if phrase is not None and phrase.care < _BESIDE:
-                hits.append((start, end, phrase.tag, _ANYWHERE))
-        hits += [(*span, _ANYWHERE) for span in self.find_numbers(text)]
+            if phrase is not None and phrase.care < BESIDE:
+                hits.append((start, end, phrase.tag, ANYWHERE))
+        hits += [(*span, ANYWHERE) for span in self.find_numbers(text)]
         if self.unspaced:
-            hits += [(*span, _ANYWHERE) for span in self.unspaced.find(text)]
+            hits += [(*span, ANYWHERE) for span in self.unspaced.find(text)]
         if named:
             hits += self._find_initials(text.text, tokens)
-        return _settle(text.text, sorted(hits)) if hits else []
+        kept = [hit for hit in hits if hit[2] == NAME or not is_measured(text.text, *hit[:2])]
+        return settle(text.text, sorted(kept)) if kept else []
 
     def find_numbers(self, text: Folded) -> list[Span]:
         """List where known numbers stand, in whatever groups their digits are."""
         if not self.digits:
             return []
         found = find_known_numbers(text.plain, self.digits, self.own | self.own_numbers)
-        return [(*text.in_plain(start, end), tag) for start, end, tag in found]
+        spans = [(*text.in_plain(start, end), tag) for start, end, tag in found]
+        return [span for span in spans if not is_measured(text.text, *span[:2])]
 
-    def _longest(self, tokens: Sequence[Token], index: int) -> tuple[int, str, int] | None:
+    def _found_at(self, tokens: Sequence[Token], index: int) -> Iterator[tuple[int, str, int]]:
+        """Give what begins at a token, the longest first, down to what is beyond doubt."""
         word = tokens[index][0]
         listed = self.phrases.get(word)
         lengths = self.lengths.get(word, ())
@@ -270,23 +279,24 @@ class Terms:
                 bare = word[:-1]
             if 4 <= len(bare) < len(word) <= len(bare) + 8:
                 phrase = self.phrases.get(bare, {}).get(())
-                if phrase is not None and phrase.care == _ANYWHERE:
-                    return 1, phrase.tag, phrase.care
-            return None
+                if phrase is not None and phrase.care == ANYWHERE:
+                    yield 1, phrase.tag, phrase.care
+            return
         for length in lengths:
             run = tokens[index : index + length + 1]
             if len(run) <= length:
                 continue
             phrase = listed.get(tuple(token[0] for token in run[1:]))
             if phrase is not None and all(
-                after[1] - before[2] <= _WIDEST_GAP for before, after in pairwise(run)
+                after[1] - before[2] <= WIDEST_GAP for before, after in pairwise(run)
             ):
-                return length + 1, phrase.tag, phrase.care
-        return None
+                yield length + 1, phrase.tag, phrase.care
+                if phrase.care == ANYWHERE:
+                    return
 
-    def _find_initials(self, text: str, tokens: Sequence[Token]) -> list[tuple[int, int, str, int]]:
+    def _find_initials(self, text: str, tokens: Sequence[Token]) -> list[Hit]:
         return [
-            (start, end + (text[end : end + 1] == "."), NAME, _BESIDE)
+            (start, end + (text[end : end + 1] == "."), NAME, BESIDE)
             for word, start, end in tokens
             if len(word) == 1
             and text[start].isupper()
@@ -298,29 +308,29 @@ class Terms:
         if not tokens:
             return
         if len(tokens) > 1:
-            self._add(tokens, tag, _care_of(tokens))
+            self._add(tokens, tag, care_of(tokens))
             glued = "".join(tokens)
             if len(glued) >= 4 and glued not in ORDINARY:
-                self._add((glued,), tag, _ANYWHERE)
+                self._add((glued,), tag, ANYWHERE)
         for token in tokens:
             if token not in NOBODY:  # "Patient_10000032"
-                self._add((token,), tag, _care_of((token,)))
+                self._add((token,), tag, care_of((token,)))
 
     def _add_glued(self, a: str, b: str) -> None:
         for glued in (a + b, b + a, a[:1] + b, b + a[:1]):
             if len(glued) >= 5 and glued not in ORDINARY:
-                self._add((glued,), NAME, _ANYWHERE)
+                self._add((glued,), NAME, ANYWHERE)
 
     def _add_line(self, tokens: tuple[str, ...], *, alone: bool) -> None:
         street = tuple(token for token in tokens if not token[0].isdigit())
         if len(tokens) > 1:
             # "12 Elm" is an address and "5 long" is none; "1200 elm" is one.
-            plain = not alone and len(tokens[0]) < 3 and _care_of(street) != _ANYWHERE
-            self._add(tokens, ADDRESS, _CAPITAL if plain else _ANYWHERE)
+            plain = not alone and len(tokens[0]) < 3 and care_of(street) != ANYWHERE
+            self._add(tokens, ADDRESS, CAPITAL if plain else ANYWHERE)
         if not alone:
             return
         if len(street) > 1 or (street and len(street[0]) >= 6):
-            self._add(street, ADDRESS, _care_of(street))
+            self._add(street, ADDRESS, care_of_place(street, town=False))
 
     def _add(self, tokens: tuple[str, ...], tag: str, care: int) -> None:
         if not tokens or (len(tokens) == 1 and tokens[0].isdigit() and tag == NAME):
@@ -336,59 +346,6 @@ class Terms:
             lengths.sort(reverse=True)
 
 
-def _care_of(tokens: tuple[str, ...]) -> int:
-    if len(tokens) != 1:
-        # Two ordinary words in a row ("long day") are no name unless they have capitals.
-        plain = all(t in ORDINARY or t in PARTICLES or len(t) < 3 for t in tokens)
-        return _CAPITAL if plain else _ANYWHERE
-    token = tokens[0]
-    if len(token) < 2 or token in PARTICLES or token in FUNCTION_WORDS:
-        return _BESIDE
-    if len(token) == 2 or token in ORDINARY:
-        return _CONTEXT
-    return _CAPITAL if len(token) == 3 else _ANYWHERE
-
-
-def _settle(text: str, hits: list[tuple[int, int, str, int]]) -> list[Span]:
-    """Decide on what needs a capital or a neighbour, and put a name's parts together."""
-    shouted = not any(letter.islower() for letter in text)
-    sure = [_is_sure(text, *hit, shouted=shouted) for hit in hits]
-    order = [*range(1, len(hits)), *reversed(range(len(hits) - 1)), *range(1, len(hits))]
-    for index in order:  # a neighbour makes sure, and its own neighbour in turn
-        for other in (index - 1, index + 1):
-            if 0 <= other < len(hits) and sure[other] and not sure[index]:
-                first, second = sorted((hits[index], hits[other]))
-                alike = hits[index][2] == hits[other][2]
-                # An initial has a point; behind any other one, a sentence begins.
-                apart = first[1] - first[0] > 2 and text.startswith(". ", first[1])
-                sure[index] = alike and not apart and _near(text, first[1], second[0])
-    spans: list[Span] = []
-    for (start, end, tag, _), taken in zip(hits, sure, strict=True):
-        if not taken:
-            continue
-        if spans and start < spans[-1][1]:
-            spans[-1] = (spans[-1][0], max(end, spans[-1][1]), spans[-1][2])
-        elif spans and tag == spans[-1][2] != ID and _near(text, spans[-1][1], start):
-            spans[-1] = (spans[-1][0], end, tag)
-        else:
-            spans.append((start, end, tag))
-    return spans
-
-
-def _is_sure(text: str, start: int, end: int, tag: str, care: int, *, shouted: bool) -> bool:
-    if care == _ANYWHERE or (tag == NAME and stands_after_title(text, start)):
-        return True
-    if tag == ADDRESS and text[start].isdigit():
-        return care == _CAPITAL and text[start:end].lstrip("0123456789 ")[:1].isupper()
-    if not text[start].isupper() or care == _BESIDE:
-        return False
-    if care == _CAPITAL:
-        return not shouted or names_somebody(text, start, end, ordinary=False)
-    return care == _WHOLE or names_somebody(text, start, end)
-
-
-def _near(text: str, end: int, start: int) -> bool:
-    return (
-        start - end <= _WIDEST_GAP
-        and _BETWEEN_NAMES.fullmatch(text, end, max(start, end)) is not None
-    )
+def _without_titles(words: str) -> list[str]:
+    parts = re.split(r"[\s,]+", words)
+    return [part for part in parts if part and fold_word(part).strip(".") not in TITLES]

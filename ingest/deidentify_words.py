@@ -116,6 +116,17 @@ _CALLED_AFTER = re.compile(
 )
 
 
+# "Mr. Smith's fracture" is Mr. Smith's, "a Smith fracture" is not.
+_FRACTURES = frozenset(["barton", "bennett", "jones", "pott", "smith"])
+_FRACTURE = re.compile(r"(?:[ -]type)?[ ]fractures?\b|-fraktur", re.IGNORECASE)
+_A_FRACTURE = re.compile(
+    r"\b(?:an?|the|of|no|left|right|bilateral|distal|radial|closed|open|displaced|comminuted|acute"
+    r"|old|eine?|der|die)[ ]\Z",
+    re.IGNORECASE,
+)
+_TWO_NAMES = {"hill": re.compile("-sachs", re.IGNORECASE)}
+
+
 def find_eponym(word: str, text: str, end: int) -> bool:
     """Say whether a folded name, which ends at a place, is there a disease's or a test's.
 
@@ -123,4 +134,10 @@ def find_eponym(word: str, text: str, end: int) -> bool:
     >>> find_eponym("parkinson", text, 9), find_eponym("parkinson", text, len(text))
     (True, False)
     """
+    if word in _FRACTURES:
+        start = end - len(word)
+        named = _A_FRACTURE.search(text, max(0, start - 14), start) is not None
+        return named and _FRACTURE.match(text, end) is not None
+    if word in _TWO_NAMES:
+        return _TWO_NAMES[word].match(text, end) is not None
     return word in _EPONYMS and _CALLED_AFTER.match(text, end) is not None

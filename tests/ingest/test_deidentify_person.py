@@ -1,6 +1,7 @@
 """What a patient's record says goes from notes: names in any script, phone numbers, addresses."""
 
 import random
+import re
 import time
 from typing import Any
 
@@ -194,3 +195,56 @@ def test_an_address_goes_in_the_ways_that_it_is_typed(text: str, scrubbed: str) 
 def test_the_parts_of_one_address_leave_one_tag() -> None:
     person = {"address": [{"city": "Springfield", "postalCode": "63101-1234"}]}
     assert scrubber_of(person).scrub("in Springfield, MO 63101.") == "in [ADDRESS]."
+
+
+@pytest.mark.parametrize(
+    ("town", "text"),
+    [
+        (
+            "Normal",
+            "lungs normal; Normal sinus rhythm; Heart: Normal; LUNGS NORMAL; in Normal limits",
+        ),
+        (
+            "Normal",
+            "from [Normal], IL; lives in [Normal]. LIVES IN [NORMAL], IL; Normal CT of head",
+        ),
+        ("Normal", "[Normal], IL [61761]; moved to [Normal] last year; converted to Normal Sinus"),
+        (
+            "Normal",
+            "at [normal], il [61761]; lives in [normal] with his wife; within normal limits",
+        ),
+        (
+            "Mobile",
+            "pt is mobile; from [Mobile], AL; lives in mobile home; PT IS MOBILE; Mobile: yes",
+        ),
+        ("Bend", "able to bend knee; moved to [Bend]; from [Bend]. Bend the knee"),
+        ("Independence", "functional independence; resides in [Independence], Missouri"),
+        (
+            "Buffalo",
+            "buffalo hump; Buffalo hump; a resident of [Buffalo]; in [Buffalo] with his son",
+        ),
+        (
+            "Reading",
+            "Home BP Reading: 150/90; from [Reading], PA. He has trouble in Reading glasses",
+        ),
+        ("Orange", "Orange urine; lives in [Orange], NJ; an orange"),
+        ("Temple", "left temple; Temple pain; from [Temple], TX"),
+        ("Hope", "we hope. Hope fades. [Hope], AR"),
+        ("Cushing", "Cushing syndrome; Cushing's disease; lives in [Cushing]"),
+        ("Feucht", "Haut warm, Feucht; wohnt in [Feucht]; aus [Feucht]. feucht"),
+        ("Essen", "nach dem Essen; Essen schmeckt; wohnhaft in [Essen], aus [Essen]."),
+        (
+            "Boise",
+            "[Boise] clinic; [BOISE]; from [boise] or [boise], id; a [boise] resident; the boise",
+        ),
+        ("Boise", "[boise]"),
+        ("Boise", "Ort: [boise], wife ([boise]), the boise"),
+        ("Halle (Saale)", "wohnt in [Halle], aus [Halle (Saale]); in der Halle"),
+        ("Springfield", "[springfield], seen at [Springfield]"),
+        ("Long Beach", "in [Long Beach] or [LONG BEACH]; a long beach walk"),
+    ],
+)
+def test_a_town_that_is_a_word_goes_where_it_is_a_place(town: str, text: str) -> None:
+    who = scrubber_of({"address": [{"city": town, "postalCode": "61761"}]})
+    expected = re.sub(r"\[[^\]]*\](?:, IL \[61761\])?", "[ADDRESS]", text)
+    assert who.scrub(re.sub(r"[\[\]]", "", text)) == expected

@@ -134,6 +134,9 @@ def test_clinical_words_and_numbers_stay(text: str) -> None:
         ("Graves", "GRAVES' DISEASE"),
         ("Bell", "Bell palsy, not of [NAME]"),
         ("Doering", "[NAME]'s disease"),
+        ("Smith", "a Smith fracture, a distal Smith fracture; Mr. [NAME]'s fracture of [NAME]"),
+        ("Smith", "[NAME] fracture clinic; [NAME]'s fracture"),
+        ("Hill", "a Hill-Sachs lesion of Mr [NAME]"),
     ],
 )
 def test_a_disease_keeps_its_name_whoever_has_it(name: str, text: str) -> None:
