@@ -20,7 +20,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from fusion.processes import help_out, in_step, is_helper
 from ingest.errors import (
     DEFECT,
     InputError,
@@ -41,12 +40,13 @@ __all__ = ["main"]
 
 _HOME = Path(__file__).resolve().parent.parent
 _DEMO_SEED = 7
+_LAUNCHED = "LOCAL_RANK"  # set by torchrun; what follows from it is a heavy import
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    if is_helper():
+    if int(os.environ.get("RANK", "0")) and _LAUNCHED in os.environ:
         return _help(argv)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a page must not phone home
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -59,7 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
-        in_step(partial(run, arguments))
+        if _LAUNCHED in os.environ:
+            from fusion.processes import in_step
+
+            in_step(partial(run, arguments))
+        else:
+            run(arguments)
     except KeyboardInterrupt:
         print(f"medweave {arguments.command}: stopped", file=sys.stderr)
         return 130
@@ -76,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help(argv: Sequence[str] | None) -> int:
     """Help the first process to train; what there is to say, it says."""
+    from fusion.processes import help_out
+
     with Path(os.devnull).open("w") as nowhere, ExitStack() as quiet:
         quiet.enter_context(redirect_stdout(nowhere))
         quiet.enter_context(redirect_stderr(nowhere))
