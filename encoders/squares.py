@@ -4,14 +4,17 @@ An epoch of training reads each image anew, and decoding one takes longer than a
 for it. What is decoded lies in a file that has no name, so that it goes with the process, whatever
 ends that. A batch maps the file, copies its images and lets go of it: memory grows with the batch
 and not with the number of images.
+
+Pickled, it is the way to that file, for other processes of this machine to read while it is open.
 """
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 from jaxtyping import UInt8
@@ -64,6 +67,13 @@ class Squares:
 
     def __len__(self) -> int:
         return self._shape[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_shape": self._shape, "_file": f"/proc/{os.getpid()}/fd/{self._file.fileno()}"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._shape = state["_shape"]
+        self._file = Path(state["_file"]).open("rb")  # noqa: SIM115 - as long as this is
 
     def take(self, numbers: Sequence[int]) -> UInt8[np.ndarray, "m h w"]:
         """Copy some of the images."""

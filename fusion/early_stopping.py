@@ -1,4 +1,8 @@
-"""What each use of the transformers Trainer shares: early stopping, the best weights, no traces."""
+"""What each use of the transformers Trainer shares: early stopping, the best weights, no traces.
+
+And steps that several processes take together (`fusion.share`): left to itself, a Trainer deals
+whole batches out, fills the last ones up with rows of the first, and weighs each process the same.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -9,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 
-__all__ = ["KeepBest", "own_randomness", "quiet_arguments"]
+from fusion.processes import agreed
+from fusion.share import sharing
+
+__all__ = ["KeepBest", "StepTrainer", "own_randomness", "quiet_arguments"]
 
 
 class KeepBest(TrainerCallback):
@@ -38,7 +45,7 @@ class KeepBest(TrainerCallback):
 
     def look(self, model: nn.Module) -> None:
         """Judge the model as it is, and keep its weights where none were better."""
-        loss = self.judge(model)
+        loss = agreed(self.judge(model))
         if loss is None:
             return
         if not self.losses or loss < min(self.losses):
@@ -56,6 +63,19 @@ class KeepBest(TrainerCallback):
             self.bar.update()
         if self.losses and len(self.losses) - int(np.argmin(self.losses)) > self.patience:
             control.should_training_stop = True
+
+
+class StepTrainer(Trainer):
+    """A Trainer whose batches say which share of them is this process's."""
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+        """Give the loss of the rows that are here."""
+        with sharing(inputs.pop("share", None)):
+            return self.checked(model(**inputs).loss)
+
+    def checked(self, loss: Tensor) -> Tensor:
+        """Give the loss back, or refuse it before the step is taken."""
+        return loss
 
 
 def quiet_arguments(folder: str, *, epochs: int, seed: int, **more: Any) -> TrainingArguments:
@@ -76,6 +96,8 @@ def quiet_arguments(folder: str, *, epochs: int, seed: int, **more: Any) -> Trai
         data_seed=seed,
         use_cpu=not torch.cuda.is_available(),
         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # none of them changes while it trains
         **more,
     )
 

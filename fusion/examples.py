@@ -22,6 +22,7 @@ from encoders.text import TextEncoder, Window, pad_windows
 from encoders.views import draw_view
 from fusion.finetune_config import FinetuneConfig
 from fusion.rows import Rows
+from fusion.share import share_rows
 from ingest.schema import Modality
 
 __all__ = ["Batches", "Examples", "ImageExamples", "NoteExamples", "group_by_length"]
@@ -155,7 +156,10 @@ class NoteExamples:
 
 
 class Batches:
-    """Give the batches of an epoch, made ahead of the model; what a Trainer takes as a loader."""
+    """Give the batches of an epoch, made ahead of the model; what a Trainer takes as a loader.
+
+    Of several processes (`fusion.processes`), each has its share of every batch.
+    """
 
     def __init__(self, examples: Examples, *, batch: int, seed: int):
         self.examples, self._batch, self._seed = examples, batch, seed
@@ -176,11 +180,20 @@ class Batches:
             ahead: deque[Future[dict[str, Any]]] = deque()
             for start in range(0, len(order), self._batch):
                 rows = order[start : start + self._batch]
-                ahead.append(pool.submit(self.examples.batch, rows, epoch))
+                ahead.append(pool.submit(self._share_of, rows, epoch))
                 if len(ahead) > builders:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
+
+    def _share_of(self, rows: list[int], epoch: int) -> dict[str, Any]:
+        share = share_rows(len(rows))
+        if share is None:
+            return self.examples.batch(rows, epoch)
+        batch = self.examples.batch(share.of(rows), epoch)
+        if share.borrowed:
+            batch["labels"].fill_(torch.nan)
+        return {**batch, "share": share}
 
 
 def group_by_length(lengths: Sequence[int]) -> list[list[int]]:

@@ -26,19 +26,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import AdamW
 from tqdm import tqdm
-from transformers import PrinterCallback, Trainer, get_cosine_schedule_with_warmup
+from transformers import PrinterCallback, get_cosine_schedule_with_warmup
 
 from encoders.image import ImageEncoder
 from encoders.text import TextEncoder, WordPieces
 from encoders.threads import one_thread
 from encoders.trained_layers import choose_trained, freeze_statistics
-from fusion.early_stopping import KeepBest, own_randomness, quiet_arguments
+from fusion.early_stopping import KeepBest, StepTrainer, own_randomness, quiet_arguments
 from fusion.examples import Batches, Examples
 from fusion.features import Scaling
 from fusion.finetune_config import FinetuneConfig
 from fusion.linear import Logistic
 from fusion.model import masked_loss
 from fusion.output import RiskOutput
+from fusion.processes import place, together
+from fusion.share import whole_loss
 from ingest.errors import UsageError
 
 __all__ = ["FinetunedModel", "Tuned", "finetune", "judge"]
@@ -134,6 +136,22 @@ def finetune(
     Raises:
         UsageError: the loss is no number.
     """
+    return together(
+        _finetune, model, train, tuning, config, rate=rate, seed=seed, name=name, progress=progress
+    )
+
+
+def _finetune(
+    model: FinetunedModel,
+    train: Examples,
+    tuning: Examples,
+    config: FinetuneConfig,
+    *,
+    rate: float,
+    seed: int,
+    name: str,
+    progress: bool,
+) -> Tuned:
     depths = choose_trained(model.encoder, config.layers)
     trained = frozenset({*(f"encoder.{n}" for n in depths), "head.weight", "head.bias"})
     model.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -156,7 +174,8 @@ def finetune(
         keep.look(model)
         trainer = _Trainer(
             model=model,
-            args=quiet_arguments(folder, epochs=config.epochs, seed=seed),
+            # An encoder's own dropout is drawn by each process: not of every share the same.
+            args=quiet_arguments(folder, epochs=config.epochs, seed=seed + place()[0]),
             callbacks=[keep],
             optimizers=(optimizer, schedule),
         )
@@ -204,7 +223,7 @@ def _judge_or_refuse(
     return loss
 
 
-class _Trainer(Trainer):
+class _Trainer(StepTrainer):
     """A Trainer whose batches come ready, and that stops at a loss that is no number."""
 
     batches: Batches
@@ -214,10 +233,9 @@ class _Trainer(Trainer):
         """Give the batches as they are."""
         return self.batches
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
-        """Give the loss."""
-        loss = model(**inputs).loss
-        if not torch.isfinite(loss):
+    def checked(self, loss: Tensor) -> Tensor:
+        """Refuse what is no number; in all processes, where it is none in one of them."""
+        if not torch.isfinite(whole_loss(loss)):
             raise _astray(self.told)
         return loss
 

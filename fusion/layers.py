@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from encoders.time import TimeEncoding
+from fusion.share import Dropout
 
 __all__ = ["Attention", "BottleneckLayer", "GatedUnit", "ItemTokens"]
 
@@ -60,7 +61,7 @@ class GatedUnit(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.both = nn.Linear(width, 4 * width)
         self.out = nn.Linear(2 * width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
         """Give what is to be added to `x`."""
@@ -103,7 +104,7 @@ class ItemTokens(nn.Module):
         self.queries = nn.Parameter(torch.randn(queries, width) * 0.5)
         self.norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.time = TimeEncoding(width)
         self.kind = nn.Embedding(kinds + 1, width)
         nn.init.normal_(self.kind.weight, std=0.1)
@@ -178,7 +179,7 @@ class BottleneckLayer(nn.Module):
         self.talk_norm = nn.LayerNorm(width)
         self.talk = Attention(width, heads)
         self.gated = GatedUnit(width, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -25,6 +25,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from encoders.events import EventsConfig, EventsEncoder, EventsPart
 from fusion.layers import BottleneckLayer, ItemTokens
 from fusion.output import RiskOutput
+from fusion.share import draw_uniform, known_labels
 from fusion.wide import WidePart, shown_blocks
 
 __all__ = ["RiskConfig", "RiskModel", "masked_loss"]
@@ -173,7 +174,7 @@ class RiskModel(PreTrainedModel):
             )
         views = [present]
         if self.training:
-            hidden = torch.rand(present.shape, device=present.device) < self.config.hidden_share
+            hidden = draw_uniform(present.shape, present.device) < self.config.hidden_share
             views.append(present & ~hidden)
         logits, auxiliary, attentions = self._fuse(
             tokens, torch.stack(views, dim=1), wide, weights=output_attentions
@@ -227,6 +228,8 @@ class RiskModel(PreTrainedModel):
 def masked_loss(logits: Float[Tensor, "..."], labels: Float[Tensor, "..."]) -> Tensor:
     """Give the mean log-loss over the labels that are known; 0 where none is.
 
+    Of a share of a batch it is that share's part, times the number of processes.
+
     >>> masked_loss(torch.zeros(1, 2), torch.tensor([[1.0, float("nan")]])).item()
     0.6931471824645996
     """
@@ -234,4 +237,4 @@ def masked_loss(logits: Float[Tensor, "..."], labels: Float[Tensor, "..."]) -> T
     losses = F.binary_cross_entropy_with_logits(
         logits, torch.where(known, labels, 0.0), reduction="none"
     )
-    return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
+    return torch.where(known, losses, 0.0).sum() / known_labels(known)

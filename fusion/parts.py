@@ -6,7 +6,7 @@ most recent notes and images. Rows are kept ragged, and padded batch by batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from encoders.vocabulary import EventRows, EventVocabulary
 from fusion.candidates import Embedder
+from fusion.share import Share, share_rows
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 
@@ -119,23 +120,29 @@ class Parts:
         """Add labels, [b k] with NaN where one cannot be known."""
         return replace(self, labels=np.array(labels, dtype=np.float32))
 
-    def batch(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        """Pad some rows into the tensors that `RiskModel.forward` takes, by name."""
+    def batch(self, rows: Sequence[int], share: Share | None = None) -> dict[str, Tensor]:
+        """Pad some rows into the tensors that `RiskModel.forward` takes, by name.
+
+        Given a share, only its rows are there, padded as they would be among all.
+        """
+        here = rows if share is None else share.of(rows)
         padded = {
-            **self._events(rows),
-            **_pad("note", self.notes, rows, self.note_width),
-            **_pad("image", self.images, rows, self.image_width),
+            **self._events(here, rows),
+            **_pad("note", self.notes, here, rows, self.note_width),
+            **_pad("image", self.images, here, rows, self.image_width),
         }
         if self.labels is not None:
-            padded["labels"] = _aligned(self.labels[list(rows)])
+            padded["labels"] = _aligned(self.labels[list(here)])
+            if share is not None and share.borrowed:
+                padded["labels"].fill_(torch.nan)
         if self.wide is not None:
-            padded["wide"] = _aligned(self.wide[list(rows)])
+            padded["wide"] = _aligned(self.wide[list(here)])
         return padded
 
-    def _events(self, rows: Sequence[int]) -> dict[str, Tensor]:
+    def _events(self, rows: Sequence[int], among: Sequence[int]) -> dict[str, Tensor]:
         start = self.events.start
         count = [int(start[row + 1] - start[row]) for row in rows]
-        b, n = len(count), max([*count, 1])
+        b, n = len(count), max([1, *(int(start[row + 1] - start[row]) for row in among)])
         feature = np.zeros((b, n), dtype=np.int64)
         value = np.full((b, n), np.nan, dtype=np.float32)
         time = np.zeros((b, n), dtype=np.float32)
@@ -161,9 +168,11 @@ class Row(NamedTuple):
     row: int
 
 
-def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
-    """Pad rows of the same parts into one batch: the Trainer's collator."""
-    return rows[0].parts.batch([row.row for row in rows])
+def collate(rows: Sequence[Row]) -> dict[str, Any]:
+    """Pad rows of the same parts into one batch, or this process's share: a Trainer's collator."""
+    share = share_rows(len(rows))
+    batch = rows[0].parts.batch([row.row for row in rows], share)
+    return batch if share is None else {**batch, "share": share}
 
 
 def item_kinds(timelines: Timelines, minimum_subjects: int = 5) -> list[str]:
@@ -209,10 +218,12 @@ def _items(
     )
 
 
-def _pad(name: str, items: ItemRows, rows: Sequence[int], width: int) -> dict[str, Tensor]:
-    chosen = [items.tokens[row] for row in rows]
-    b, i = len(chosen), max([1, *(len(row) for row in chosen)])
-    n = max([1, *(len(item) for row in chosen for item in row)])
+def _pad(
+    name: str, items: ItemRows, rows: Sequence[int], among: Sequence[int], width: int
+) -> dict[str, Tensor]:
+    whole = [items.tokens[row] for row in among]
+    b, i = len(rows), max([1, *(len(row) for row in whole)])
+    n = max([1, *(len(item) for row in whole for item in row)])
     values = np.zeros((b, i, n, width), dtype=np.float32)
     seen = np.zeros((b, i, n), dtype=bool)
     time = np.zeros((b, i), dtype=np.float32)

@@ -7,16 +7,20 @@ Trainer's own checkpoints are off (on two cores, writing them took as long as an
 import tempfile
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader, RandomSampler
 from tqdm import tqdm
-from transformers import PrinterCallback, Trainer
+from transformers import PrinterCallback
 
 from encoders.threads import one_thread
-from fusion.early_stopping import KeepBest, own_randomness, quiet_arguments
+from fusion.early_stopping import KeepBest, StepTrainer, own_randomness, quiet_arguments
 from fusion.model import RiskModel, masked_loss
 from fusion.parts import Parts, collate
+from fusion.processes import together
 
 __all__ = ["TrainingConfig", "train_member", "tuning_loss"]
 
@@ -68,6 +72,18 @@ def train_member(
         seed: of the order of rows, of dropout and of hidden modalities.
         progress: what to call the bar on stderr; None shows none.
     """
+    return together(_train, model, train, tuning, config, seed=seed, progress=progress)
+
+
+def _train(
+    model: RiskModel,
+    train: Parts,
+    tuning: Parts,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    progress: str | None,
+) -> RiskModel:
     steps = config.epochs * -(-len(train) // config.batch)
     keep = KeepBest(partial(tuning_loss, parts=tuning), patience=config.patience)
     with (
@@ -87,11 +103,10 @@ def train_member(
             warmup_steps=int(config.warmup_share * steps),
             lr_scheduler_type="cosine",
         )
-        trainer = Trainer(
+        trainer = _Trainer(
             model=model,
             args=arguments,
             train_dataset=train,
-            data_collator=collate,
             callbacks=[keep],
         )
         trainer.remove_callback(PrinterCallback)
@@ -100,6 +115,26 @@ def train_member(
         model.load_state_dict(keep.best)
     vars(model.config).pop("use_cache", None)  # the Trainer leaves it there; it means nothing here
     return model.to("cpu").eval()
+
+
+class _Trainer(StepTrainer):
+    """A Trainer that deals the rows to batches as one process would, however many there are."""
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Give whole batches, of which `collate` takes this process's share."""
+        rows: Any = self.train_dataset
+        return prepare_data_loader(
+            DataLoader(
+                rows,
+                batch_size=self.args.per_device_train_batch_size,
+                sampler=RandomSampler(rows),
+                collate_fn=collate,
+            ),
+            num_processes=1,
+            process_index=0,
+            use_seedable_sampler=True,
+            data_seed=self.args.data_seed,
+        )
 
 
 def tuning_loss(model: RiskModel, parts: Parts) -> float | None:

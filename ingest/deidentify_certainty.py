@@ -85,7 +85,7 @@ def care_of(tokens: tuple[str, ...]) -> int:
 def care_of_place(tokens: tuple[str, ...], *, town: bool) -> int:
     """Say with what care a town's or a street's folded tokens are taken.
 
-    >>> [care_of_place((name,), town=True) for name in ("springfield", "boise", "normal", "ulm")]
+    >>> [care_of_place((name,), town=True) for name in ("potsdam", "boise", "normal", "ulm")]
     [0, 2, 3, 4]
     """
     if len(tokens) != 1 or not town:
@@ -97,7 +97,7 @@ def care_of_place(tokens: tuple[str, ...], *, town: bool) -> int:
         return ANYWHERE
     if care_of(tokens) != ANYWHERE or is_word_and_town(token):
         return CONTEXT
-    return ANYWHERE if ends_like_a_town(token) else CAPITAL
+    return ANYWHERE if len(token) > 5 or ends_like_a_town(token) else CAPITAL
 
 
 def settle(text: str, hits: list[Hit]) -> list[Span]:

@@ -11,11 +11,10 @@ Towns are called Normal, Mobile, Bend and Reading, so the name of a town, which 
 
 and beside what else is known of the address. With a capital, a word that is listed here or in
 deidentify_words.py needs such a context, too ("Normal sinus rhythm", "BP Reading: 150/90"); one
-that is not (Boise) goes anywhere. What ends as towns do and words do not (Springfield, Wolfsburg)
-goes in lower case, too.
+that is not (Boise) goes anywhere. In lower case goes, too, what is not listed and has six letters,
+or ends as towns do and words do not (Potsdam, Velburg).
 
-The list is of towns that are words: a list of a language's words has towns among them. What it
-lacks is harmed only where it has a capital.
+The list is of towns that are words: a list of a language's words has towns among them.
 """
 
 import re

@@ -2,6 +2,8 @@
 
 A user's error is one sentence on stderr and an exit code of its own (see ingest/errors.py), never a
 traceback; with `--debug` it comes below one that says where, and not what (serve/tracebacks.py).
+Of several processes that torchrun starts, the first does what is asked, and the others help it to
+train (fusion/processes.py).
 Heavy imports wait until a subcommand needs them, so that `--help` is quick.
 """
 
@@ -13,6 +15,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,11 +40,14 @@ __all__ = ["main"]
 
 _HOME = Path(__file__).resolve().parent.parent
 _DEMO_SEED = 7
+_LAUNCHED = "LOCAL_RANK"  # set by torchrun; what follows from it is a heavy import
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
+    if int(os.environ.get("RANK", "0")) and _LAUNCHED in os.environ:
+        return _help(argv)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # a page must not phone home
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = _parser().parse_args(argv)
@@ -52,7 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     run: Callable[[argparse.Namespace], None] = arguments.run
     try:
-        run(arguments)
+        if _LAUNCHED in os.environ:
+            from fusion.processes import in_step
+
+            in_step(partial(run, arguments))
+        else:
+            run(arguments)
     except KeyboardInterrupt:
         print(f"medweave {arguments.command}: stopped", file=sys.stderr)
         return 130
@@ -65,6 +77,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"medweave {arguments.command}: {words}", file=sys.stderr)
         return code
     return 0
+
+
+def _help(argv: Sequence[str] | None) -> int:
+    """Help the first process to train; what there is to say, it says."""
+    from fusion.processes import help_out
+
+    with Path(os.devnull).open("w") as nowhere, ExitStack() as quiet:
+        quiet.enter_context(redirect_stdout(nowhere))
+        quiet.enter_context(redirect_stderr(nowhere))
+        try:
+            arguments = _parser().parse_args(argv)
+        except SystemExit:
+            return 0
+        warnings.simplefilter("ignore")
+        try:
+            help_out()
+        except Exception as error:
+            if arguments.debug:
+                quiet.close()
+                print(describe_error(error), file=sys.stderr)
+            return 1
+        return 0
 
 
 def _told(error: Exception) -> tuple[str, int]:

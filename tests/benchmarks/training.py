@@ -8,8 +8,9 @@ the same steps on batches that lie ready on the device, with and without the fil
 `flops` holds the image encoder against the rate at which this device multiplies matrices; `padding`
 is the share of word pieces that are none; `fusion` is an epoch on kept tokens against the bare
 model's steps, and against an epoch that reads notes and films anew; `memory` is the peak of a
-process that is given four times as many films. Each figure is held against its ceiling of the same
-run, the best of `--rounds`. With a GPU all run on it, and more films are drawn. Times of different
+process that is given four times as many films; `processes` holds two processes on the CPU against
+one (tests/benchmarks/processes.py). Each figure is held against its ceiling of the same run, the
+best of `--rounds`. With a GPU all others run on it, and more films are drawn. Times of different
 machines, or hours, are not comparable; ratios are.
 """
 
@@ -33,15 +34,11 @@ from encoders.image import read_image
 from encoders.squares import Squares
 from encoders.threads import one_thread
 from encoders.trained_layers import choose_trained
-from fusion.attention import AttentionCandidate
-from fusion.candidates import Lesson
 from fusion.examples import Batches, Examples, ImageExamples, NoteExamples
 from fusion.features import Scaling
 from fusion.finetune_config import FinetuneConfig
 from fusion.finetuning import FinetunedModel, finetune
 from fusion.linear import Logistic
-from fusion.model import RiskModel
-from fusion.parts import Parts
 from fusion.rows import Rows
 from fusion.training import TrainingConfig, train_member
 from ingest.schema import Modality
@@ -49,6 +46,7 @@ from ingest.timeline import Timelines
 from ingest.world import read_world
 from tests.benchmarks.clock import best_seconds
 from tests.benchmarks.peak import ask_child, peak_mebibytes
+from tests.benchmarks.processes import fusion_inputs, measure_processes
 from tests.benchmarks.table import Row, print_table
 from tests.fusion.clinic import clinic_timelines
 from tests.phantoms import draw_films
@@ -225,20 +223,8 @@ def padding(asked: Asked) -> Iterator[Row]:
 def fusion(asked: Asked) -> Iterator[Row]:
     """Give an epoch of the fusion model on kept tokens, against its steps, and against reading."""
     n = 4 * asked.films
-    timelines, labels = clinic_timelines(asked.place / "clinic", n, 1)
     encoders = FrozenEncoders(asked.place / "tokens")
-    rows = Rows(timelines=timelines, labels=labels)
-    given: dict[str, Any] = {}
-
-    def keep(model: RiskModel, train: Parts, tuning: Parts, *_: Any, **__: Any) -> RiskModel:
-        given.setdefault("it", (model, train, tuning))
-        return model
-
-    with patch("fusion.attention.train_member", keep):
-        fitted = AttentionCandidate.fit(
-            Lesson(tasks=("ill",), train=rows, tuning=rows.take(np.arange(1)), encoders=encoders)
-        )
-    model, train, tuning = given["it"]
+    timelines, fitted, (model, train, tuning) = fusion_inputs(asked.place, n, encoders, watched=1)
     few, many = 1, 5
 
     def trained(epochs: int) -> None:
@@ -293,12 +279,18 @@ def memory(asked: Asked) -> Iterator[Row]:
     )
 
 
+def processes(asked: Asked) -> Iterator[Row]:
+    """Hold two processes that torchrun starts against one, on the same batches."""
+    return measure_processes(asked.place, 4 * asked.films, asked.rounds)
+
+
 STEPS: dict[str, Callable[[Asked], Iterator[Row]]] = {
     "images": images,
     "flops": flops,
     "padding": padding,
     "fusion": fusion,
     "memory": memory,
+    "processes": processes,
 }
 
 
