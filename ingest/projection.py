@@ -77,7 +77,8 @@ _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept
     "valueRange": "JSON", "valueRatio": "JSON", "valueSampledData": "JSON",
     "valuePeriod": "JSON"}}"""
 
-_ATTACHMENT = '{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}'
+_ATTACHMENT = """{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR",
+    "creation": "VARCHAR"}"""
 
 _SHAPES = {"quantity": _QUANTITY, "value": _VALUE}
 """What projections take as parameters: the shape of a Quantity, and of an Observation's value."""

@@ -115,10 +115,10 @@ _PLAIN_UNITS = frozenset(
 )
 """The units without brackets that are taken at their word, with the prefixes that they come with.
 UCUM has any prefix before any unit, and so a meaning for much that is none: EU (Ehrlich or
-endotoxin units) would be exa-units, TU (tuberculin) tera-units, PL petalitres, ct (count) hundredths
-of a tonne, hu (Hounsfield) a hundred daltons, pc (pieces) parsecs, AU (arbitrary) astronomical
-units. MU may be a million units or, in a feed of capitals, mU; it is neither. What is in brackets
-can be meant as nothing else."""
+endotoxin units) would be exa-units, TU (tuberculin) tera-units, PL petalitres, ct (count) 10 kg, hu
+(Hounsfield) a hundred daltons, pc (pieces) parsecs, AU (arbitrary) astronomical units. MU may be a
+million units or, in a feed of capitals, mU; it is neither. What is in brackets can be meant as
+nothing else."""
 
 _DRUG_FORMS = """
     amp ampule app appl applicator bag bottle cap caplet capful caps capsule capsules dose doses
