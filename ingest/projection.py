@@ -71,11 +71,13 @@ _TYPE_NAME = re.compile("[A-Z][A-Za-z]{2,40}")  # as in read.sql
 
 _QUANTITY = """{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR",
     "code": "VARCHAR"}"""
+_SAID = _QUANTITY.replace('"DOUBLE"', '"VARCHAR"')
 _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept": "JSON",
-    "valueQuantity": {_QUANTITY}, "valueString": "VARCHAR", "valueBoolean": "BOOLEAN",
+    "valueQuantity": {_SAID}, "valueString": "VARCHAR", "valueBoolean": "BOOLEAN",
     "valueInteger": "DOUBLE", "valueTime": "VARCHAR", "valueDateTime": "VARCHAR",
     "valueRange": "JSON", "valueRatio": "JSON", "valueSampledData": "JSON",
-    "valuePeriod": "JSON"}}"""
+    "valuePeriod": "JSON", "valueAttachment": "JSON", "valueReference": "JSON",
+    "interpretation": "JSON"}}"""
 
 _ATTACHMENT = """{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR",
     "creation": "VARCHAR"}"""

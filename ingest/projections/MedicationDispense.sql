@@ -19,7 +19,8 @@ SELECT
         recorded_alone("recorded.first", encounter_end_from, encounter_goes_on)
     ) AS time_from,
     'DISPENSED//' || drug.code AS code,
-    finite("quantity.value") AS numeric_value,
+    "quantity.value" AS numeric_value,
+    "quantity.words" AS text_value,
     "quantity.unit" AS unit,
     drug.display AS display,
     list_prepend(drug.code, drug.parents) AS parents,
