@@ -73,8 +73,8 @@ _QUANTITY = """{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "
     "code": "VARCHAR"}"""
 _SAID = _QUANTITY.replace('"DOUBLE"', '"VARCHAR"')
 _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept": "JSON",
-    "valueQuantity": {_SAID}, "valueString": "VARCHAR", "valueBoolean": "BOOLEAN",
-    "valueInteger": "DOUBLE", "valueTime": "VARCHAR", "valueDateTime": "VARCHAR",
+    "valueQuantity": {_SAID}, "valueString": "VARCHAR", "valueBoolean": "VARCHAR",
+    "valueInteger": "VARCHAR", "valueTime": "VARCHAR", "valueDateTime": "VARCHAR",
     "valueRange": "JSON", "valueRatio": "JSON", "valueSampledData": "JSON",
     "valuePeriod": "JSON", "valueAttachment": "JSON", "valueReference": "JSON",
     "interpretation": "JSON"}}"""

@@ -12,9 +12,10 @@
 -- both units and the number is the lower bound. With `dataAbsentReason` in place of a value the code
 -- ends in `//ABSENT` and the text says why: that it was looked for in vain is not a measurement.
 -- What FHIR does not allow is not lost: words in a number's place ("5,4") are text, a list of one quantity is
--- that, of several, or what is no quantity, the text as it is written; a component alone counts as a list of
--- it. Of an attachment (R5) the text is the words that we can read, else its title or type, of a reference its
--- display or type. Without any value the text is what `interpretation` says, else the first `note`.
+-- that, of several, or what is no quantity or range, the text as it is written; a component alone counts as
+-- a list of it. Of an attachment (R5) the text is the words that we can read, else its title or type, of a
+-- reference its display or type. Without any value the text is what `interpretation` says, else the first
+-- `note`.
 --
 -- texts: valueString valueBoolean valueInteger valueTime valueDateTime dataAbsentReason
 -- texts: interpretation[0].coding[0].code interpretation[0].text interpretation.coding[0].code note[0].text
@@ -88,7 +89,7 @@ part AS (
         "code" AS c, "valueCodeableConcept" AS answer,
         "valueQuantity.value" AS quantity, "valueQuantity.words" AS beside, "valueQuantity.unit" AS unit,
         "valueQuantity" AS bare,
-        try_cast("valueInteger" AS DOUBLE) AS integer, try_cast("valueBoolean" AS BOOLEAN) AS yes,
+        "valueInteger" AS integer, "valueBoolean" AS yes,
         "valueString" AS said, "valueDateTime" AS date, "valueTime" AS hour,
         "valueRange" AS range, "valueRatio" AS ratio, "valueSampledData" AS samples, "valuePeriod" AS period,
         "valueAttachment" AS attachment, "valueReference" AS pointer,
@@ -207,10 +208,12 @@ valued AS (
     SELECT
         *,
         coalesce(
-            quantity, integer, yes::INT, composed, CASE WHEN said IS NOT NULL THEN bound_number(said) END
+            quantity, said_number(integer), try_cast(yes AS BOOLEAN)::INT, composed,
+            CASE WHEN said IS NOT NULL THEN bound_number(said) END
         ) AS number,
         coalesce(
-            beside, CASE WHEN number IS NOT NULL THEN bounds END, quotient, said, date, hour, samples, days,
+            beside, said_words(integer, NULL), CASE WHEN try_cast(yes AS BOOLEAN) IS NULL THEN yes END,
+            CASE WHEN number IS NOT NULL THEN bounds END, quotient, said, date, hour, samples, days,
 -- if component valueAttachment
             CASE WHEN attachment IS NOT NULL THEN coalesce(
                 read_note(attachment ->> '$.contentType', attachment ->> '$.data').text,
@@ -221,7 +224,7 @@ valued AS (
                 pointer ->> '$.display', pointer ->> '$.type',
                 nullif(regexp_extract(pointer ->> '$.reference', '([A-Z][A-Za-z]+)/', 1), '')) END,
 -- end if
-            NULL
+            CASE WHEN number IS NULL AND contains(coalesce(range, ratio), '"value"') THEN coalesce(range, ratio) END
         ) AS words,
         CASE WHEN json_valid(reason)
              THEN coalesce((reason ->> '$.coding[*].code')[1], reason ->> '$.text') END AS why,

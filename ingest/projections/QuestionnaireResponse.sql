@@ -4,10 +4,10 @@
 --
 -- `time`: `authored`, when the answers were gathered; amended, not before `meta.lastUpdated`, and where that
 -- is not there, from the encounter's end, else they are left out (FHIR means `authored` to be of the last
--- change, but forms keep the first); without `authored` the encounter's end. Coded answers stand in the code, as an Observation's do; numbers and booleans
--- (1, 0) are `numeric_value`; words and dates `text_value`. Attachments and references are left out.
--- What was stopped or is still being filled in is not vouched for, and is skipped like what was entered
--- in error.
+-- change, but forms keep the first); without `authored` the encounter's end. Coded answers stand in the code,
+-- as an Observation's do; numbers and booleans (1, 0) are `numeric_value`; words and dates `text_value`.
+-- Attachments and references are left out. What was stopped or is still being filled in is not vouched for,
+-- and is skipped like what was entered in error.
 --
 -- texts: questionnaire
 -- nested: item

@@ -95,6 +95,17 @@ VALUES = {
         (None, '[{"value":5},{"value":6}]', None),
     ),
     "empty-list": ({"valueQuantity": []}, (None, None, None)),
+    "integer-in-words": ({"valueInteger": "many"}, (None, "many", None)),
+    "integer-bound": ({"valueInteger": "<5"}, (5.0, "<", None)),
+    "neither-true-nor-false": ({"valueBoolean": "perhaps"}, (None, "perhaps", None)),
+    "range-in-words": (
+        {"valueRange": {"low": {"value": "few"}}},
+        (None, '{"low":{"value":"few"}}', None),
+    ),
+    "list-of-a-ratio": (
+        {"valueRatio": [{"numerator": {"value": 1}}]},
+        (None, '[{"numerator":{"value":1}}]', None),
+    ),
     "attachment": (
         {
             "valueAttachment": {
