@@ -9,8 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
-    *("CANARIES", "CANARIES_R5", "CODE", "JUNE", "MARCH", "SPAN", "STAY", "TEXT"),
-    *("Canary", "canary", "inside", "record"),
+    "CANARIES",
+    "CANARIES_R5",
+    "CODE",
+    "JUNE",
+    "MARCH",
+    "SPAN",
+    "STAY",
+    "TEXT",
+    "Canary",
+    "canary",
+    "inside",
+    "record",
 ]
 
 HAPPENED, KNOWN = "2020-03-01", "2020-06-01"
