@@ -119,8 +119,9 @@ def _take(
     if wrapped:
         paths = {name: f"$.resource.{name}" for name in paths}
         paths |= {f"said.{name}": f"$.{name}" for name in SAID}
+    bare = known.bare if known else ()
     if len(group) < _SAMPLE * 16:
-        return _extract_all(con, group, paths)
+        return _only_bare(_extract_all(con, group, paths), bare)
     sample = group.take(pa.array(np.linspace(0, len(group) - 1, _SAMPLE).astype(np.int64)))
     there = set(_extract_all(con, sample, paths).column_names)
     seen = "\n".join(sample.column("text").to_pylist())
@@ -129,6 +130,9 @@ def _take(
         sign = None
         if name not in there:
             sign = next((part for part in _PART.findall(path) if f'"{part}"' not in seen), None)
+            sign = sign and f'"{sign}"'
+        if name in bare and sign is None:
+            sign = rf'"{_PART.findall(path)[-1]}"\s*:\s*[^{{\s]'
         if sign is None:
             likely[name] = path
         else:
@@ -141,7 +145,19 @@ def _take(
         places = told.column("place").filter(odd)
         rest = _extract_all(con, group.filter(pc.is_in(group.column("place"), places)), paths)
         told = pa.concat_tables([told.filter(pc.invert(odd)), rest], promote_options="default")
-    return told.select([name for name in told.column_names if _is_there(told.column(name))])
+    told = told.select([name for name in told.column_names if _is_there(told.column(name))])
+    return _only_bare(told, bare)
+
+
+def _only_bare(told: pa.Table, bare: Collection[str]) -> pa.Table:
+    """Let go of what is an object, and so no bare value."""
+    for name in bare:
+        if name in told.column_names:
+            texts = told.column(name)
+            kept = pc.if_else(pc.starts_with(texts, "{"), None, texts)
+            at = told.schema.get_field_index(name)
+            told = told.set_column(at, name, kept) if _is_there(kept) else told.remove_column(at)
+    return told
 
 
 def _extract_all(
@@ -172,13 +188,16 @@ def _extract_likely(
     paths: Mapping[str, str],
     signs: Collection[str],
 ) -> pa.Table:
-    """Take paths out of lines, and say of each line whether any of `signs` is in it (`odd`)."""
+    """Take paths out of lines, and say of each line whether any of `signs` is in it (`odd`).
+
+    Signs are regular expressions.
+    """
     columns = [f'h[{n}] AS "{name}"' for n, name in enumerate(paths, 1)]
     values: dict[str, Any] = {"paths": list(paths.values())}
     odd = "false"
     if signs:  # a name may be written with escapes, too
         odd = "contains(text, '\\u') OR regexp_matches(text, $signs)"
-        values["signs"] = f'"({"|".join(sorted(signs))})"'
+        values["signs"] = "|".join(sorted(signs))
     return _run(con, lines, ", ".join([_HEAD_COLUMNS, *columns, f"{odd} AS {_ODD}"]), values)
 
 

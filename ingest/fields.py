@@ -2,11 +2,13 @@
 
     -- texts: status.reason note        as it is written; of an object or a list its JSON
     -- nested: component                JSON to look into, or null where it is none
+    -- bare: valueQuantity              its text where it is a list or words and no object
     -- times: issued                    "issued.first", "issued.last": the moments that it allows;
                                         "issued" is null where it is not there
     -- dates: birthDate                 the same of a date that is in no zone
     -- periods: effectivePeriod         "effectivePeriod.start.first" …, ".ended", ".began"
-    -- quantities: dosage.dose          "dosage.dose.value", ".unit", ".comparator"
+    -- quantities: dosage.dose          "dosage.dose.value", ".unit"; in ".words" the comparator, or
+                                        what stands in the number's place ("<5" is both)
     -- concepts: code                   "code": STRUCT(code, display, parents), see ingest/codes.py
 
 A field is named by its path in the resource (`dosageInstruction[0].doseAndRate[0].doseQuantity`),
@@ -37,7 +39,7 @@ CONCEPT_TYPE = "STRUCT(code VARCHAR, display VARCHAR, parents VARCHAR[])"
 INSTANT = ".instant"
 """Ends the name of a column of moments that were read already (instants.py)."""
 
-_KINDS = ("texts", "nested", "times", "dates", "periods", "quantities", "concepts")
+_KINDS = ("texts", "nested", "bare", "times", "dates", "periods", "quantities", "concepts")
 
 _LINE = re.compile(rf"^-- ({'|'.join(_KINDS)}): (.+)$", re.MULTILINE)
 _PLACE = r"(\[(\d+|#-1)\])?"  # [#-1] is the last
@@ -54,6 +56,7 @@ class Fields:
 
     texts: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
     times: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     periods: tuple[str, ...] = ()
@@ -67,6 +70,7 @@ class Fields:
                 [
                     *self.texts,
                     *self.nested,
+                    *self.bare,
                     *self.moments(),
                     *self.dates,
                     *(f"{name}.{part}" for name in self.quantities for part in _QUANTITY),
@@ -105,7 +109,7 @@ class Fields:
                 made = f"fhir_{which}(\"{path}\", 'UTC')" if path in here else "NULL::TIMESTAMP"
                 columns.append(f'{made} AS "{path}.{end}"')
         moments = self.moments()
-        missing = [p for p in self.texts if p not in here and p not in moments]
+        missing = [p for p in (*self.texts, *self.bare) if p not in here and p not in moments]
         columns += [f'NULL::VARCHAR AS "{path}"' for path in missing]
         hidden += [f'"{path}"' for path in self.nested if path in here]
         for path in self.nested:
@@ -118,8 +122,8 @@ class Fields:
             )
             hidden += [f'"{name}.{part}"' for part in _QUANTITY if f"{name}.{part}" in here]
             columns += [
-                f'try_cast({value} AS DOUBLE) AS "{name}.value"',
-                f'{comparator} AS "{name}.comparator"',
+                f'said_number({value}) AS "{name}.value"',
+                f'said_words({value}, {comparator}) AS "{name}.words"',
                 f'written_unit({system}, {code}, {unit}) AS "{name}.unit"',
             ]
         for path in self.concepts:

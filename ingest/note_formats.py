@@ -108,8 +108,17 @@ _MAC = {78: 128, 79: 136, 80: 129, 81: 178, 82: 177, 84: 222, 85: 134, 87: 204, 
 _CHARSET = re.compile(r"\\fcharset(7[89]|8\d)(?!\d)")
 
 
+_STRIKE = re.compile(r"\\(?:strike|deleted)")
+_TOKEN = re.compile(
+    r"\\(?P<word>[a-zA-Z]+)(?P<number>-?\d+)? ?|\\'[0-9a-fA-F]{2}|\\.|[{}]|[^\\{}]+|\\", re.DOTALL
+)
+
+
 def text_of_rtf(content: bytes) -> str:
-    r"""Give the text of RTF: code pages, `\u` escapes and tables; no pictures, no field codes."""
+    r"""Give the text of RTF: code pages, `\u` escapes and tables; no pictures, no field codes.
+
+    What is struck out is left out (see note_markup.py).
+    """
     if not content.lstrip().startswith(rb"{\rtf"):
         raise _Unread("damaged")
     content = _PICTURE.sub(b"", _without_binaries(content))
@@ -119,6 +128,8 @@ def text_of_rtf(content: bytes) -> str:
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth > _GROUPS_CAP:
             raise LimitError(f"more than {_GROUPS_CAP} groups inside one another")
+    if _STRIKE.search(text):
+        text = "".join(_unstruck(text))
     text = _BOTH.sub("", _SEARCHED.sub("\n", text))
     if len(font_table_group(text)) > _FONTS_CAP:
         raise LimitError(f"fonts of more than {_FONTS_CAP} characters")
@@ -139,6 +150,27 @@ def _without_binaries(content: bytes) -> bytes:
         kept.append(content[at : found.start()])
         at = found.end() + int(found[1])
     return b"".join([*kept, content[at:]])
+
+
+def _unstruck(text: str) -> Iterator[str]:
+    """Give RTF without the characters that are struck out or deleted; controls and groups stay."""
+    struck: frozenset[str] = frozenset()
+    outer: list[frozenset[str]] = []
+    for token in _TOKEN.finditer(text):
+        said, word = token[0], token["word"]
+        if said == "{":
+            outer.append(struck)
+        elif said == "}":
+            struck = outer.pop() if outer else frozenset()
+        elif word in ("strike", "striked", "deleted"):
+            off = token["number"] == "0"
+            struck = struck - {word} if off else struck | {word}
+            said = said if off else f"{said.rstrip(' ')}  "  # where it stood, a space
+        elif word == "plain":
+            struck = frozenset()
+        elif struck and (word is None or word == "u"):
+            continue
+        yield said
 
 
 @contextmanager

@@ -71,13 +71,16 @@ _TYPE_NAME = re.compile("[A-Z][A-Za-z]{2,40}")  # as in read.sql
 
 _QUANTITY = """{"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR",
     "code": "VARCHAR"}"""
+_SAID = _QUANTITY.replace('"DOUBLE"', '"VARCHAR"')
 _VALUE = f"""{{"code": "JSON", "dataAbsentReason": "JSON", "valueCodeableConcept": "JSON",
-    "valueQuantity": {_QUANTITY}, "valueString": "VARCHAR", "valueBoolean": "BOOLEAN",
-    "valueInteger": "DOUBLE", "valueTime": "VARCHAR", "valueDateTime": "VARCHAR",
+    "valueQuantity": {_SAID}, "valueString": "VARCHAR", "valueBoolean": "VARCHAR",
+    "valueInteger": "VARCHAR", "valueTime": "VARCHAR", "valueDateTime": "VARCHAR",
     "valueRange": "JSON", "valueRatio": "JSON", "valueSampledData": "JSON",
-    "valuePeriod": "JSON"}}"""
+    "valuePeriod": "JSON", "valueAttachment": "JSON", "valueReference": "JSON",
+    "interpretation": "JSON"}}"""
 
-_ATTACHMENT = '{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR"}'
+_ATTACHMENT = """{"contentType": "VARCHAR", "data": "VARCHAR", "url": "VARCHAR",
+    "creation": "VARCHAR"}"""
 
 _SHAPES = {"quantity": _QUANTITY, "value": _VALUE}
 """What projections take as parameters: the shape of a Quantity, and of an Observation's value."""

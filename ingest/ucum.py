@@ -51,13 +51,13 @@ _WORDS = {
     "kg": "kilogram kilograms kgs kg",
     "g": "gram grams gm gms g",
     "mg": "milligram milligrams mgs mg",
-    "ug": "microgram micrograms mcg mcgs",
+    "ug": "microgram micrograms mcg mcgs ug",
     "ng": "nanogram nanograms ng",
     "pg": "pg",
     "L": "liter liters litre litres l",
     "dL": "dl",
     "mL": "milliliter milliliters millilitre millilitres mls cc ml",
-    "uL": "mcl cumm cmm",
+    "uL": "ul mcl cumm cmm",
     "cm": "centimeter centimeters centimetre centimetres cms cm",
     "mm": "mm",
     "m2": "m^2 sqm",
@@ -81,13 +81,44 @@ _WHOLE = {
     "T/L": "10*12/L",
     "mg/{24_h}": "mg/d",
     "g/{24_h}": "g/d",
+    "mM": "mmol/L",  # molar, not metres: no chart has the capital in a length
+    "uM": "umol/L",
+    "nM": "nmol/L",
+    "pM": "pmol/L",
 }
-_AMBIGUOUS = frozenset({"K", "M", "T", "G/L", "G/l"})
-"""UCUM would have kelvin, tesla and gauss; a chart may mean thousands, or grams."""
+_AMBIGUOUS = frozenset({"K", "M", "T", "G/L", "G/l", "J"})
+"""UCUM would have kelvin, tesla, gauss and joules; a chart may mean thousands, grams, or years
+("63 J", Jahre)."""
 
-_ABBREVIATIONS = frozenset({"AU", "au", "pt", "Pt", "PT", "st", "at", "as", "ar", "Ps"})
-"""A chart means arbitrary units, points, patients or pieces; UCUM would have astronomical units,
-picotonnes, petatonnes, steres or attoseconds. So they are in a quotient, too (`AU/mL`)."""
+_CLINICAL = {
+    "g": " k m u n p f d c",
+    "L l": " m u n p f d c",
+    "m": " k c m u n d",
+    "mol eq osm": " k m u n p f",
+    "U": " k m u n",
+    "kat": " m u n p",
+    "s": " m u n p",
+    "min h d wk mo a Cel % deg dyn atm": " ",
+    "bar": " m",
+    "Pa": " h k M m",
+    "Hz": " k M G",
+    "Gy Sv RAD REM": " c m u n",
+    "J cal": " k m",
+    "W V A": " k m u n p",
+    "Ohm S N F": " k M m u n p",
+}
+_PLAIN_UNITS = frozenset(
+    prefix.strip() + unit
+    for units, prefixes in _CLINICAL.items()
+    for unit in units.split(" ")
+    for prefix in prefixes.split(" ")
+)
+"""The units without brackets that are taken at their word, with the prefixes that they come with.
+UCUM has any prefix before any unit, and so a meaning for much that is none: EU (Ehrlich or
+endotoxin units) would be exa-units, TU (tuberculin) tera-units, PL petalitres, ct (count) 10 kg, hu
+(Hounsfield) a hundred daltons, pc (pieces) parsecs, AU (arbitrary) astronomical units. MU may be a
+million units or, in a feed of capitals, mU; it is neither. What is in brackets can be meant as
+nothing else."""
 
 _DRUG_FORMS = """
     amp ampule app appl applicator bag bottle cap caplet capful caps capsule capsules dose doses
@@ -98,7 +129,13 @@ _FORMS = frozenset(_DRUG_FORMS.split())
 """No units: known, so that the parser need not be loaded to refuse them."""
 
 _TEN = re.compile(r"^x?10(?:\^|\*\*?|e|exp)?\(?(3|6|9|12)\)?$", re.IGNORECASE)
-_BETWEEN = re.compile(r"[/.()\s]+")
+_BETWEEN = re.compile(r"[/.()]+")
+_NUMBER = re.compile(r"\d+(?:[*^]-?\d+)?")
+_BRACKETED = re.compile(r"[kmunp]?\[[^\[\]]+\]|[cmk]?m\[(?:Hg|H2O)\]")
+_DEGREES = re.compile(
+    r"(?:°|\bdeg(?:rees?)?\b\.?)\s*(?=(?:[CF]|celsius|fahrenheit)$)", re.IGNORECASE
+)
+_EQUIVALENT = re.compile(r"(?<=[A-Za-z])[ (]+(FEU|DDU)\)?$")
 _ANNOTATION = re.compile(r"[/.]?\{[^{}]*\}")
 
 
@@ -126,12 +163,13 @@ def spell(unit: str) -> str | None:
     written = unit.strip()
     if not written or len(written) > _LONGEST or written in _AMBIGUOUS:
         return None
-    if written.lower() in _FORMS or not _ABBREVIATIONS.isdisjoint(_BETWEEN.split(written)):
+    if written.lower() in _FORMS:
         return None
     if written in _WHOLE or _is_known(written):
         return _WHOLE.get(written, written)
     plain = written.replace("μ", "u").replace("µ", "u").replace("²", "2").replace("³", "3")
-    plain = re.sub(r"°|\bdeg(?:rees?)?\.?(?=\s|$)", "", plain)
+    plain = _DEGREES.sub("", plain)
+    plain = _EQUIVALENT.sub(r"{\1}", plain)
     plain = re.sub(r"\bper\b", "/", plain)
     plain = re.sub(
         r"(?<=1\.73) (?=m)|(?<=mm) (?=Hg)|(?<=cm) (?=H2O)", "", plain, flags=re.I
@@ -145,15 +183,33 @@ def spell(unit: str) -> str | None:
     if None not in found:
         told = "/".join(part for part in found if part is not None)
         told = told.replace("{count}/", "/", 1)
-        if measure(told) is not None:
+        if is_clinical(told) and measure(told) is not None:
             return told
-    return written if measure(written) is not None else None
+    return written if is_clinical(written) and measure(written) is not None else None
+
+
+def is_clinical(ucum: str) -> bool:
+    """Say whether each unit in this is one that a chart means when it writes so.
+
+    >>> [is_clinical(u) for u in ("ng/mL{DDU}", "m[IU]/L", "mL/(min.m2)", "EU/mL", "pc")]
+    [True, True, True, False, False]
+    """
+    return all(map(_is_plain_unit, _BETWEEN.split(_ANNOTATION.sub("", ucum))))
+
+
+def _is_plain_unit(part: str) -> bool:
+    if not part or _NUMBER.fullmatch(part):
+        return True
+    alone = part if part.endswith("]") else part.rstrip("0123456789").rstrip("+-")
+    return alone in _PLAIN_UNITS or _BRACKETED.fullmatch(alone) is not None
 
 
 def _spell_part(part: str) -> str | None:
     ten = _TEN.match(part.replace(" ", ""))
     if ten:
         return f"10*{ten[1]}"
+    if part in _WHOLE:  # mM/L: mmol/L, or mM?
+        return None
     return part if not part or _is_known(part) else _WORD.get(part.lower())
 
 

@@ -14,6 +14,11 @@ formula, and only there is it done (glucose, creatinine, …). Equivalents need 
 A catalytic unit and an international unit are taken for the same where the table or the user says
 which of them a code has (an ALT in IU/L, a TSH in mU/L).
 
+Annotations say what is counted, and are dropped where the code's unit has none; two different ones
+are two units (D-dimer in {DDU} is half of what it is in {FEU}), and so is one of these two where
+the code's unit has none. A factor that no two units of one chart have is taken for a misread unit,
+and not applied.
+
 What can't be converted is kept as it was. Percent and scores have no other unit. So a code can come
 to have several units (5.5 mmol/L and 99 mg/dL of what has no molar mass here; 0.97 and 97 %), or
 numbers without any: the report counts these, code by code.
@@ -53,6 +58,13 @@ _MEASURED = (
 )
 _GIVEN = ("mg", "mL", "mL/h", "mg/h", "mg/m2", "mg/kg")
 _DRUG = re.compile(r"^(ADMINISTERED|ORDER|DISPENSED|STATED|IMMUNIZATION)//")
+
+_EQUIVALENTS = frozenset({"feu", "ddu"})
+"""Annotations of how much, rather than of what: fibrinogen equivalents, or D-dimer itself."""
+
+_ANNOTATIONS = re.compile(r"\{([^{}]*)\}")
+_LEAST_FACTOR, _MOST_FACTOR = 0.9e-15, 1.1e9
+"""A picogram in kilograms is the smallest that a chart has; nothing in one is so large."""
 
 _SCALES = {
     # The master equation of IFCC and NGSP (Hoelzel et al., Clin Chem 2004; 50: 166).
@@ -123,10 +135,10 @@ def change_unit(code: str, unit: str, own: Mapping[str, str] | None = None) -> C
         if target is None:
             # A percentage or a score stays; of another kind, a code may come in two units.
             return Change(unit=ucum) if _is_plain(found) else None
-        return _scale(found, measure(target), target)
+        return _scale(found, measure(target), target) if _counts_alike(ucum, target) else None
     target = chosen or (stated.unit if stated else "")
     aim = measure(target)
-    if aim is None:
+    if aim is None or not _counts_alike(ucum, target):
         return None
     if found.kind == aim.kind:
         return _scale(found, aim, target)
@@ -137,10 +149,26 @@ def _is_plain(found: Measure) -> bool:
     return found.kind == "1" or found.kind in ("percent", "ppm", "ppth")
 
 
+def _counts_alike(ucum: str, target: str) -> bool:
+    """Say whether annotations let the one be written as the other."""
+    theirs, ours = _counted(ucum), _counted(target)
+    if not theirs or theirs == ours:
+        return True
+    return not ours and not theirs & _EQUIVALENTS
+
+
+def _counted(ucum: str) -> frozenset[str]:
+    # As people spell them: {1.73_m2}, {1.73m2}, {1.73_sq.m}.
+    plain = (re.sub(r"[^a-z0-9]", "", a.lower()) for a in _ANNOTATIONS.findall(ucum))
+    return frozenset(a.replace("sqm", "m2") for a in plain)
+
+
 def _scale(found: Measure | None, aim: Measure | None, target: str) -> Change | None:
     if found is None or aim is None or found.kind != aim.kind:
         return None
     factor = float(f"{found.factor / aim.factor:.12g}")
+    if not _LEAST_FACTOR < factor < _MOST_FACTOR:
+        return None
     offset = float(f"{(found.offset - aim.offset) / aim.factor:.12g}")
     return Change(unit=target, factor=factor, offset=offset)
 

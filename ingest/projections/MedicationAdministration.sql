@@ -57,7 +57,8 @@ SELECT
         events.began_from
     ) AS occurred_from,
     'ADMINISTERED//' || drug.code AS code,
-    finite("dosage.dose.value") AS numeric_value,
+    "dosage.dose.value" AS numeric_value,
+    "dosage.dose.words" AS text_value,
     "dosage.dose.unit" AS unit,
     drug.display AS display,
     list_prepend(drug.code, drug.parents) AS parents,

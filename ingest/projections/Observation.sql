@@ -11,9 +11,17 @@
 -- A range's bounds in two units are each converted in its own ("5..20"); where they can't be, the text has
 -- both units and the number is the lower bound. With `dataAbsentReason` in place of a value the code
 -- ends in `//ABSENT` and the text says why: that it was looked for in vain is not a measurement.
+-- What FHIR does not allow is not lost: words in a number's place ("5,4") are text, a list of one quantity is
+-- that, of several, or what is no quantity or range, the text as it is written; a component alone counts as
+-- a list of it. Of an attachment (R5) the text is the words that we can read, else its title or type, of a
+-- reference its display or type. Without any value the text is what `interpretation` says, else the first
+-- `note`.
 --
 -- texts: valueString valueBoolean valueInteger valueTime valueDateTime dataAbsentReason
+-- texts: interpretation[0].coding[0].code interpretation[0].text interpretation.coding[0].code note[0].text
 -- nested: effectiveTiming.event component valueRange valueRatio valueSampledData valuePeriod
+-- nested: valueAttachment valueReference
+-- bare: valueQuantity
 -- times: effectiveDateTime effectiveInstant effectivePeriod.start effectivePeriod.end issued meta.lastUpdated
 -- quantities: valueQuantity
 -- concepts: code valueCodeableConcept
@@ -70,27 +78,41 @@ timed AS (
         CASE WHEN status IN ('registered', 'cancelled', 'entered-in-error') THEN status END AS void
     FROM dated
 ),
+listed AS (
+    SELECT *,
+        CASE WHEN starts_with("component", '{') THEN concat('[', "component", ']') ELSE "component" END AS parts
+    FROM timed
+),
 part AS (
     SELECT
-        place, subject_key, time, time_from, started, started_from, void, json_array_length("component") > 0 AS has_parts,
+        place, subject_key, time, time_from, started, started_from, void, json_array_length(parts) > 0 AS has_parts,
         "code" AS c, "valueCodeableConcept" AS answer,
-        "valueQuantity.value" AS quantity, "valueQuantity.comparator" AS comparator, "valueQuantity.unit" AS unit,
-        try_cast("valueInteger" AS DOUBLE) AS integer, try_cast("valueBoolean" AS BOOLEAN) AS yes,
+        "valueQuantity.value" AS quantity, "valueQuantity.words" AS beside, "valueQuantity.unit" AS unit,
+        "valueQuantity" AS bare,
+        "valueInteger" AS integer, "valueBoolean" AS yes,
         "valueString" AS said, "valueDateTime" AS date, "valueTime" AS hour,
         "valueRange" AS range, "valueRatio" AS ratio, "valueSampledData" AS samples, "valuePeriod" AS period,
+        "valueAttachment" AS attachment, "valueReference" AS pointer,
+        coalesce("interpretation[0].coding[0].code", "interpretation[0].text", "interpretation.coding[0].code",
+            "note[0].text") AS remark,
         "dataAbsentReason" AS reason
-    FROM timed
+    FROM listed
 -- if component
     UNION ALL
     SELECT
         place, subject_key, time, time_from, started, started_from, void, false,
         concept(p.code), concept(p.valueCodeableConcept),
-        p.valueQuantity.value, p.valueQuantity.comparator, quantity_unit(p.valueQuantity),
+        said_number(p.valueQuantity.value), said_words(p.valueQuantity.value, p.valueQuantity.comparator),
+        quantity_unit(p.valueQuantity),
+        CASE WHEN p.valueQuantity.value IS NULL AND contains(parts, '"valueQuantity"')
+             THEN parts ->> concat('$[', n - 1, '].valueQuantity') END,
         p.valueInteger, p.valueBoolean, p.valueString, p.valueDateTime, p.valueTime,
         p.valueRange::VARCHAR, p.valueRatio::VARCHAR, p.valueSampledData::VARCHAR, p.valuePeriod::VARCHAR,
+        p.valueAttachment::VARCHAR, p.valueReference::VARCHAR, p.interpretation ->> '$[0].coding[0].code',
         p.dataAbsentReason::VARCHAR
     FROM (
-        SELECT *, unnest(from_json("component", '[' || $value || ']')) AS p FROM timed WHERE "component" IS NOT NULL
+        SELECT *, unnest(each) AS p, generate_subscripts(each, 1) AS n
+        FROM (SELECT *, from_json(parts, '[' || $value || ']') AS each FROM listed WHERE parts IS NOT NULL)
     )
 -- end if
 ),
@@ -157,24 +179,57 @@ told AS (
     FROM part
 ),
 -- end if
+unpacked AS (
+    SELECT
+        * REPLACE (coalesce(quantity, lone.value) AS quantity, coalesce(beside, lone.words) AS beside,
+            coalesce(unit, lone.unit) AS unit)
+    FROM (
+        SELECT *,
+-- if valueQuantity component
+            CASE
+                WHEN NOT starts_with(bare, '[') AND NOT starts_with(bare, '{')
+                THEN {'value': said_number(bare), 'words': said_words(bare, NULL), 'unit': NULL::VARCHAR}
+                WHEN starts_with(bare, '[') AND json_array_length(bare) = 1 AND starts_with(bare ->> '$[0]', '{') THEN {
+                    'value': said_number(bare ->> '$[0].value'),
+                    'words': said_words(bare ->> '$[0].value', bare ->> '$[0].comparator'),
+                    'unit': written_unit(bare ->> '$[0].system', bare ->> '$[0].code', bare ->> '$[0].unit')
+                }
+                WHEN starts_with(bare, '[') AND bare <> '[]'
+                THEN {'value': NULL::DOUBLE, 'words': bare, 'unit': NULL::VARCHAR}
+            END AS lone
+-- end if
+-- unless valueQuantity component
+            NULL::STRUCT(value DOUBLE, words VARCHAR, unit VARCHAR) AS lone
+-- end if
+        FROM told
+    )
+),
 valued AS (
     SELECT
         *,
         coalesce(
-            quantity,
-            integer,
-            yes::INT,
-            composed,
-            CASE WHEN said IS NOT NULL THEN try_cast(regexp_extract(
-                trim(said), '^((<=|>=|<|>) *)?([-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?)$', 3) AS DOUBLE) END
+            quantity, said_number(integer), try_cast(yes AS BOOLEAN)::INT, composed,
+            CASE WHEN said IS NOT NULL THEN bound_number(said) END
         ) AS number,
         coalesce(
-            comparator, CASE WHEN number IS NOT NULL THEN bounds END, quotient, said, date, hour, samples, days
+            beside, said_words(integer, NULL), CASE WHEN try_cast(yes AS BOOLEAN) IS NULL THEN yes END,
+            CASE WHEN number IS NOT NULL THEN bounds END, quotient, said, date, hour, samples, days,
+-- if component valueAttachment
+            CASE WHEN attachment IS NOT NULL THEN coalesce(
+                read_note(attachment ->> '$.contentType', attachment ->> '$.data').text,
+                attachment ->> '$.title', attachment ->> '$.contentType') END,
+-- end if
+-- if component valueReference
+            CASE WHEN pointer IS NOT NULL THEN coalesce(
+                pointer ->> '$.display', pointer ->> '$.type',
+                nullif(regexp_extract(pointer ->> '$.reference', '([A-Z][A-Za-z]+)/', 1), '')) END,
+-- end if
+            CASE WHEN number IS NULL AND contains(coalesce(range, ratio), '"value"') THEN coalesce(range, ratio) END
         ) AS words,
         CASE WHEN json_valid(reason)
              THEN coalesce((reason ->> '$.coding[*].code')[1], reason ->> '$.text') END AS why,
         reason IS NOT NULL AND number IS NULL AND words IS NULL AND answer.code IS NULL AS absent
-    FROM told
+    FROM unpacked
 )
 SELECT
     place, subject_key, time, time_from,
@@ -182,7 +237,10 @@ SELECT
     CASE WHEN answer.code IS NOT NULL THEN c.code || '//' || answer.code WHEN absent THEN c.code || '//ABSENT'
          ELSE c.code END AS code,
     finite(number) AS numeric_value,
-    nullif(trim(CASE WHEN absent THEN why ELSE words END), '') AS text_value,
+    nullif(trim(CASE
+        WHEN absent THEN why
+        WHEN words IS NULL AND number IS NULL AND answer.code IS NULL THEN remark
+        ELSE words END), '') AS text_value,
     CASE WHEN number IS NOT NULL THEN coalesce(unit, composed_unit) END AS unit,
     CASE WHEN answer.display IS NULL THEN coalesce(c.display, '') ELSE concat_ws(': ', c.display, answer.display) END
         AS display,

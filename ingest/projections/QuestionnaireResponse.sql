@@ -2,11 +2,12 @@
 -- answers among them. QUESTIONNAIRE is the last part of its URL, QUESTION the `linkId`: what the question
 -- means stands in the Questionnaire, which few exports bring.
 --
--- `time`: `authored`, when the answers were gathered; amended, not before `meta.lastUpdated`; without it
--- the encounter's end. Coded answers stand in the code, as an Observation's do; numbers and booleans
--- (1, 0) are `numeric_value`; words and dates `text_value`. Attachments and references are left out.
--- What was stopped or is still being filled in is not vouched for, and is skipped like what was entered
--- in error.
+-- `time`: `authored`, when the answers were gathered; amended, not before `meta.lastUpdated`, and where that
+-- is not there, from the encounter's end, else they are left out (FHIR means `authored` to be of the last
+-- change, but forms keep the first); without `authored` the encounter's end. Coded answers stand in the code,
+-- as an Observation's do; numbers and booleans (1, 0) are `numeric_value`; words and dates `text_value`.
+-- Attachments and references are left out. What was stopped or is still being filled in is not vouched for,
+-- and is skipped like what was entered in error.
 --
 -- texts: questionnaire
 -- nested: item
@@ -20,11 +21,17 @@ WITH dated AS (
             "valueBoolean": "BOOLEAN", "valueDecimal": "DOUBLE", "valueInteger": "DOUBLE", "valueDate": "VARCHAR",
             "valueDateTime": "VARCHAR", "valueTime": "VARCHAR", "valueString": "VARCHAR", "valueCoding": "JSON",
             "valueQuantity": {"value": "DOUBLE", "comparator": "VARCHAR", "unit": "VARCHAR", "system": "VARCHAR", "code": "VARCHAR"}}]}]') AS items,
-        coalesce(greatest("authored.last", CASE WHEN is_changed(status) THEN updated END), encounter_end) AS time,
-        coalesce(
-            greatest("authored.first", CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END),
-            encounter_end_from
-        ) AS time_from,
+        is_changed(status) AND updated IS NULL AS changed_some_time,
+        CASE WHEN changed_some_time
+             THEN CASE WHEN encounter_end IS NOT NULL THEN greatest("authored.last", encounter_end) END
+             ELSE coalesce(
+                 greatest("authored.last", CASE WHEN is_changed(status) THEN updated END), encounter_end
+             ) END AS time,
+        CASE WHEN changed_some_time THEN greatest("authored.first", encounter_end_from)
+             ELSE coalesce(
+                 greatest("authored.first", CASE WHEN is_changed(status) THEN "meta.lastUpdated.first" END),
+                 encounter_end_from
+             ) END AS time_from,
         coalesce(nullif(upper(regexp_extract("questionnaire", '([^/|]+)([|][^|]*)?$', 1)), ''), 'UNKNOWN') AS asked,
         CASE WHEN status IN ('in-progress', 'stopped', 'entered-in-error') THEN status END AS void
     FROM resource

@@ -58,6 +58,20 @@ CREATE MACRO is_changed(status) AS status IN ('amended', 'corrected', 'appended'
 
 CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END;
 
+-- What a number's place says: the number, also of a bound in words ("< 5"); and as words its comparator, or
+-- all of it where it is no number ("5,4" may be two).
+CREATE MACRO bound_number(said) AS try_cast(regexp_extract(
+    trim(said), '^((<=|>=|<|>) *)?([-+]?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]+)?)$', 3) AS DOUBLE);
+CREATE MACRO said_number(said) AS CASE
+    WHEN isfinite(try_cast(said AS DOUBLE)) THEN try_cast(said AS DOUBLE)
+    WHEN said IS NOT NULL THEN finite(bound_number(said))
+END;
+CREATE MACRO said_words(said, comparator) AS CASE
+    WHEN said IS NULL OR isfinite(try_cast(said AS DOUBLE)) THEN comparator
+    WHEN isfinite(bound_number(said)) THEN coalesce(comparator, regexp_extract(trim(said), '^[<>]=?'))
+    ELSE nullif(concat(comparator, trim(said)), '')
+END;
+
 -- A verification status that denies or doubts, in whichever coding (or words, or STU3's bare code).
 CREATE MACRO verification(coding, words, bare) AS list_filter(
     ['entered-in-error', 'refuted', 'unconfirmed', 'provisional', 'differential'],

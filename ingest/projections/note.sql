@@ -1,5 +1,6 @@
 -- The text of documents and reports: the first form of each that we can read, or the reason why the
--- first form can't be. `attached` is the forms, each a list as JSON.
+-- first form can't be; and when that form was made, as it is written. `attached` is the forms, each a
+-- list as JSON.
 CREATE OR REPLACE TEMP TABLE note AS
 WITH listed AS (
     SELECT place, from_json(forms, '[{"attachment": ' || $attachment || '}]') AS each,
@@ -12,13 +13,13 @@ attached_form AS (
     SELECT place, unnest(all_forms) AS a, generate_subscripts(all_forms, 1) AS n FROM listed
 ),
 got AS (
-    SELECT a.place, a.n, coalesce(a.a.contentType, b.mime, 'unknown') AS kind,
+    SELECT a.place, a.n, a.a.creation AS creation, coalesce(a.a.contentType, b.mime, 'unknown') AS kind,
         coalesce(a.a.data, b.data) AS data,
         coalesce(a.a.data, b.data) IS NULL AND a.a.url IS NOT NULL AS elsewhere
     FROM attached_form a JOIN asked p USING (place)
     LEFT JOIN attached_bytes b ON a.a.data IS NULL AND b.key = ref_key(p.scope, p.key, a.a.url)
 )
-SELECT place, lower(trim(split_part(kind, ';', 1))) AS mime, said.text AS text,
+SELECT place, creation, lower(trim(split_part(kind, ';', 1))) AS mime, said.text AS text,
     CASE WHEN elsewhere THEN 'not fetched' ELSE said.reason END AS reason
 FROM (SELECT *, read_note(kind, data) AS said FROM got)
 QUALIFY row_number() OVER (

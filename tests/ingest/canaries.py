@@ -8,7 +8,20 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["CANARIES", "CANARIES_R5", "CODE", "SPAN", "Canary", "inside"]
+__all__ = [
+    "CANARIES",
+    "CANARIES_R5",
+    "CODE",
+    "JUNE",
+    "MARCH",
+    "SPAN",
+    "STAY",
+    "TEXT",
+    "Canary",
+    "canary",
+    "inside",
+    "record",
+]
 
 HAPPENED, KNOWN = "2020-03-01", "2020-06-01"
 MARCH, JUNE = f"{HAPPENED}T08:00:00Z", f"{KNOWN}T08:00:00Z"

@@ -76,6 +76,8 @@ RARE: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
         "patient": {"reference": "Patient/x"},
     },
     lambda o: {**o, "meta": {"lastUpdated": "2024-03-02T00:00:00Z", "versionId": "3"}},
+    lambda o: {**o, "valueQuantity": [{"value": 5}]},
+    lambda o: {**o, "valueQuantity": "five"},
     lambda o: {**o, "valueString": 'said "valueTime" aloud'},
 ]
 
@@ -106,6 +108,8 @@ def test_a_field_of_one_line_in_many_is_found(
         for path in known.paths():
             text, instant = fields[place].get(path), fields[place].get(f"{path}{INSTANT}")
             expected = looked_up(content, path)
+            if path in known.bare and (expected or "").startswith("{"):
+                expected = None
             if instant is not None:
                 assert text in (None, expected)
                 assert expected is not None

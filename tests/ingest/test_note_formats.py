@@ -33,6 +33,24 @@ def written(writer: PdfWriter) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("marked", "words"),
+    [
+        (rb"a {\strike no pneumonia}b}", "a b"),
+        (rb"a \strike b\strike0  c}", "a c"),
+        (rb"1{\strike 0}5 mg}", "1 5 mg"),
+        (rb"a {\striked1 b {\b c} d}e}", "a e"),
+        (rb"a {\deleted b}{\revised c}}", "a c"),
+        (rb"a \strike b \'e4 \u228? \{ \plain c}", "a c"),
+        (rb"a \strike b\par c\strike0\par d}", "a\n\nd"),
+        (rb"a \strike\striked1 b\striked0 c\strike0 d}", "a d"),
+        (rb"a \strike0 b}", "a b"),
+    ],
+)
+def test_what_is_struck_out_of_an_rtf_is_left_out(marked: bytes, words: str) -> None:
+    assert read(RTF + marked).text == words
+
+
 def test_a_pdf_gives_its_text_layer() -> None:
     assert read(write_pdf()) == Note(text="No pleural effusion.")
 

@@ -46,6 +46,38 @@ def test_html_gives_the_words_that_a_reader_sees() -> None:
     assert words == ["Chest X-ray: no effusion & no mass.", "Na 139", "K 4.1"]
 
 
+@pytest.mark.parametrize(
+    ("markup", "words"),
+    [
+        ("<s>old</s><del>no pneumonia</del> pneumonia", "pneumonia"),
+        ("<strike>no</strike> <ins>small</ins> effusion", "small effusion"),
+        ("<p>1<s>0</s>5 mg</p>", "1 5 mg"),
+        ("<DEL cite='x'>a <s>b <s>c</s></s></DEL>d", "d"),
+        ("a <span style='color: red; text-decoration : line-through'>b</span>", "a"),
+        ("a <span style='TEXT-DECORATION-LINE: underline line-through'>b</span>", "a"),
+        ("a <p style='text-decoration: line-through'>b <s>c</s></p>d", "a\nd"),
+        ("a <span style='text-decoration: underline'>b</span>", "a b"),
+        ("a <span style='--x: line-through'>b</span>", "a b"),
+        ("a <s>b, which nothing ends <p>c", "a b, which nothing ends\nc"),
+        ("a <del>b</del> <del>c <p>d", "a c\nd"),
+        ("a</s> b <strong>c</strong> <section>d</section> <details>e</details>", "a b c\nd\ne"),
+    ],
+)
+def test_what_is_struck_out_is_left_out(markup: str, words: str) -> None:
+    assert text_of_html(markup) == words
+
+
+def test_much_that_is_struck_out_takes_no_longer() -> None:
+    styled = f"<b style='line-through{'text-decoration:' * 50_000}'>y</b>"
+    for markup in (
+        styled,
+        "<s>x</s>y" * 20_000,
+        "<s>" * 400 + "</s>" * 400 + "y",
+        "<del>" * 100_000,
+    ):
+        assert "x" not in (read_note("text/html", packed(markup)).text or "")
+
+
 @pytest.mark.parametrize("markup", ["", "<", "<p" * 500, "<div>" * 400, "no markup", "<!-- x"])
 def test_broken_html_does_no_harm(markup: str) -> None:
     assert isinstance(text_of_html(markup), str)

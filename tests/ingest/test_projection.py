@@ -71,8 +71,101 @@ VALUES = {
     "clock": ({"valueTime": "08:30:00"}, (None, "08:30:00", None)),
     "period": ({"valuePeriod": {"start": "2020", "end": "2021"}}, (None, "2020/2021", None)),
     "nothing": ({}, (None, None, None)),
-    "wrong-type": ({"valueQuantity": "five"}, (None, None, None)),
-    "not-a-number": ({"valueQuantity": {"value": "many"}}, (None, None, None)),
+    "wrong-type": ({"valueQuantity": "five"}, (None, "five", None)),
+    "bare-number": ({"valueQuantity": 5}, (5.0, None, None)),
+    "not-a-number": ({"valueQuantity": {"value": "many"}}, (None, "many", None)),
+    "no-finite-number": ({"valueQuantity": {"value": "NaN"}}, (None, "NaN", None)),
+    "number-as-text": ({"valueQuantity": {"value": "5.4", "unit": "kg"}}, (5.4, None, "kg")),
+    "bound-as-text": ({"valueQuantity": {"value": "<5", "unit": "kg"}}, (5.0, "<", "kg")),
+    "bound-and-comparator": (
+        {"valueQuantity": {"value": " >= 5", "comparator": ">", "unit": "kg"}},
+        (5.0, ">", "kg"),
+    ),
+    "comma": ({"valueQuantity": {"value": "5,4", "unit": "kg"}}, (None, "5,4", None)),
+    "comma-and-comparator": (
+        {"valueQuantity": {"value": "5,4", "comparator": "<"}},
+        (None, "<5,4", None),
+    ),
+    "list": (
+        {"valueQuantity": [{"value": "<5", "unit": "kilogram", "code": "kg"}]},
+        (5.0, "<", "kg"),
+    ),
+    "list-of-two": (
+        {"valueQuantity": [{"value": 5}, {"value": 6}]},
+        (None, '[{"value":5},{"value":6}]', None),
+    ),
+    "empty-list": ({"valueQuantity": []}, (None, None, None)),
+    "integer-in-words": ({"valueInteger": "many"}, (None, "many", None)),
+    "integer-bound": ({"valueInteger": "<5"}, (5.0, "<", None)),
+    "neither-true-nor-false": ({"valueBoolean": "perhaps"}, (None, "perhaps", None)),
+    "range-in-words": (
+        {"valueRange": {"low": {"value": "few"}}},
+        (None, '{"low":{"value":"few"}}', None),
+    ),
+    "list-of-a-ratio": (
+        {"valueRatio": [{"numerator": {"value": 1}}]},
+        (None, '[{"numerator":{"value":1}}]', None),
+    ),
+    "attachment": (
+        {
+            "valueAttachment": {
+                "contentType": "text/html",
+                "data": b64encode(b"<p>Sinus <b>rhythm</b></p>").decode(),
+            }
+        },
+        (None, "Sinus rhythm", None),
+    ),
+    "attached-picture": (
+        {"valueAttachment": {"contentType": "image/png", "title": "ECG"}},
+        (None, "ECG", None),
+    ),
+    "reference": (
+        {"valueReference": {"reference": "MolecularSequence/7", "display": "BRCA1"}},
+        (None, "BRCA1", None),
+    ),
+    "reference-without-display": (
+        {"valueReference": {"reference": "https://kh.example/fhir/MolecularSequence/7"}},
+        (None, "MolecularSequence", None),
+    ),
+    "interpreted": (
+        {"interpretation": [{"coding": [{"code": "POS"}]}], "note": [{"text": "Repeat."}]},
+        (None, "POS", None),
+    ),
+    "interpreted-in-words": ({"interpretation": [{"text": "high"}]}, (None, "high", None)),
+    "interpreted-as-in-stu3": (
+        {"interpretation": {"coding": [{"code": "N"}]}},
+        (None, "N", None),
+    ),
+    "remarked": ({"note": [{"text": "Haemolysed."}]}, (None, "Haemolysed.", None)),
+    "value-with-a-remark": (
+        {
+            "valueQuantity": {"value": 3},
+            "interpretation": [{"coding": [{"code": "H"}]}],
+            "note": [{"text": "Haemolysed."}],
+        },
+        (3.0, None, None),
+    ),
+}
+
+PARTS: dict[str, Any] = {
+    "one-component-alone": {"valueQuantity": {"value": 5}},
+    "component-with-a-bound": [{"valueQuantity": {"value": "<5", "unit": "kg"}}],
+    "component-with-a-comma": [{"valueQuantity": {"value": "5,4"}}],
+    "component-with-a-list": [{}, {"valueQuantity": [{"value": 5, "unit": "kg"}]}],
+    "component-with-two": [{"valueQuantity": [{"value": 5}, {"value": 6}]}],
+    "component-in-words": [{"valueQuantity": "five"}],
+    "component-interpreted": [{"interpretation": [{"coding": [{"code": "POS"}]}]}],
+    "component-with-a-reference": [{"valueReference": {"display": "BRCA1"}}],
+}
+OF_PARTS = {
+    "one-component-alone": [(5.0, None, None)],
+    "component-with-a-bound": [(5.0, "<", "kg")],
+    "component-with-a-comma": [(None, "5,4", None)],
+    "component-with-a-list": [(None, None, None), (5.0, None, "kg")],
+    "component-with-two": [(None, '[{"value":5},{"value":6}]', None)],
+    "component-in-words": [(None, "five", None)],
+    "component-interpreted": [(None, "POS", None)],
+    "component-with-a-reference": [(None, "BRCA1", None)],
 }
 
 
@@ -97,6 +190,69 @@ def test_every_kind_of_value_of_an_observation_is_kept(values, name: str) -> Non
 def test_an_answer_or_its_absence_stands_in_the_code(values) -> None:
     assert {"coded//SNOMED//1", "sought//ABSENT", "worded//TEXT//NEVER SMOKED"} <= set(values)
 
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_value_is_the_same_among_a_thousand_others(among_many, name: str) -> None:
+    """A sample says what to look for in a large file; what is odd is looked for all the same."""
+    number, words, unit = VALUES[name][1]
+    assert among_many[name] == (pytest.approx(number) if number is not None else None, words, unit)
+
+
+@pytest.fixture(scope="module")
+def among_many(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, ...]]:
+    place = tmp_path_factory.mktemp("among")
+    usual = [observation(f"usual-{n}", {"valueQuantity": {"value": n}}) for n in range(1500)]
+    lines = [observation(name, value) for name, (value, _) in VALUES.items()]
+    lines = [*usual[:700], *lines, *usual[700:]]
+    ingested(place, write_ndjson(place / "in.ndjson", PATIENT, *lines))
+    rows = RecordStore(place / "store").events().project("code, numeric_value, text_value, unit")
+    return {code.removeprefix("LOINC//"): tuple(rest) for code, *rest in rows.fetchall()}
+
+
+def test_every_kind_of_value_of_a_component_is_kept(tmp_path: Path) -> None:
+    def coded(name: str, part: dict[str, Any]) -> dict[str, Any]:
+        return {"code": {"coding": [{"system": "http://loinc.org", "code": name}]}, **part}
+
+    lines = [
+        observation(
+            f"of-{name}",
+            {
+                "component": [coded(name, part) for part in parts]
+                if isinstance(parts, list)
+                else coded(name, parts)
+            },
+        )
+        for name, parts in PARTS.items()
+    ]
+    ingested(tmp_path, write_ndjson(tmp_path / "in.ndjson", PATIENT, *lines))
+    events = RecordStore(tmp_path / "store").events().filter("code <> 'MEDS_BIRTH'")
+    rows = events.project("code, numeric_value, text_value, unit").fetchall()
+    found: dict[str, list[tuple[Any, ...]]] = {name: [] for name in OF_PARTS}
+    for code, *rest in sorted(rows, key=str):
+        found[code.removeprefix("LOINC//")].append(tuple(rest))
+    assert found == {name: sorted(values, key=str) for name, values in OF_PARTS.items()}
+
+
+def test_a_dose_in_words_is_kept_as_such(tmp_path: Path) -> None:
+    drug = {"medicationCodeableConcept": concept("1"), "status": "completed", **ABOUT}
+    dose = {"value": "5,4", "unit": "mg"}
+    at = "2020-01-01T08:00:00Z"
+    lines = [
+        {"resourceType": "MedicationAdministration", "id": "a", **drug}
+        | {"effectiveDateTime": at, "dosage": {"dose": dose}},
+        {"resourceType": "MedicationDispense", "id": "d", **drug}
+        | {"whenHandedOver": at, "quantity": dose},
+        {"resourceType": "MedicationRequest", "id": "r", **drug}
+        | {"authoredOn": at, "intent": "order"}
+        | {"dosageInstruction": [{"doseAndRate": [{"doseQuantity": dose}]}]},
+    ]
+    ingested(tmp_path, write_ndjson(tmp_path / "in.ndjson", PATIENT, *lines))
+    events = RecordStore(tmp_path / "store").events().filter("code LIKE '%SNOMED%'")
+    found = events.project("numeric_value, text_value").fetchall()
+    assert found == [(None, "5,4")] * 3
+
+
+ABOUT = {"subject": {"reference": "Patient/p"}}
 
 STATUSES = {
     "Procedure": ({"code": concept("1"), "performedDateTime": "2020-01-01"}, {"not-done"}),

@@ -28,7 +28,10 @@ def letter(name: str, status: str, **more: Any) -> dict[str, Any]:
 def document(
     name: str, doc_status: str, creation: str | None = None, **more: Any
 ) -> dict[str, Any]:
+    """Give a document with one form; with `before`, the creation of a film that stands first."""
     data = b64encode(name.encode()).decode()
+    film = {"contentType": "image/png", "data": data, "creation": more.pop("before", None)}
+    first = [{"attachment": film}] if film["creation"] else []
     return {
         "resourceType": "DocumentReference",
         "id": name,
@@ -37,8 +40,23 @@ def document(
         "type": LETTER,
         "date": WRITTEN,
         "content": [
-            {"attachment": {"contentType": "text/plain", "data": data, "creation": creation}}
+            *first,
+            {"attachment": {"contentType": "text/plain", "data": data, "creation": creation}},
         ],
+        **CHANGED,
+        **ABOUT,
+        **more,
+    }
+
+
+def answers(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "QuestionnaireResponse",
+        "id": name,
+        "status": "amended",
+        "questionnaire": "http://kh.example/Questionnaire/intake",
+        "authored": WRITTEN,
+        "item": [{"linkId": "falls", "answer": [{"valueInteger": 3}]}],
         **CHANGED,
         **ABOUT,
         **more,
@@ -104,16 +122,7 @@ STAMPED = Spec(
         report("corrected report", "corrected"),
         report("appended report", "appended"),
         report("modified report", "modified"),
-        {
-            "resourceType": "QuestionnaireResponse",
-            "id": "answers",
-            "status": "amended",
-            "questionnaire": "http://kh.example/Questionnaire/intake",
-            "authored": WRITTEN,
-            "item": [{"linkId": "falls", "answer": [{"valueInteger": 3}]}],
-            **CHANGED,
-            **ABOUT,
-        },
+        answers("answers"),
     ],
     timeline="""
         time                | occurred            | code                   | value
@@ -164,9 +173,10 @@ NOT_STAMPED = Spec(
     says="""
         A report that was corrected at an unknown hour counts from the end of its stay, not from the
         examination that it is of: nobody had that text then. While the stay goes on, or where there
-        is none, nobody can say when, and it is left out. Where it was issued, that is when. Of an
-        amended document its file says when it was made: not before that. One that was not amended
-        counts from its date, whenever its file was made.
+        is none, nobody can say when, and it is left out. Where it was issued, that is when. So it
+        is with documents and with answers to a questionnaire. A document's file says when it was
+        made: nobody read it before that, amended or not, whatever the document's date is. Of
+        several files that of which we have the text counts.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -184,6 +194,19 @@ NOT_STAMPED = Spec(
         document("amended, undated", "amended", MADE, meta=None, date=None),
         document("amended, stored later", "amended", MADE),
         document("final", "final", MADE, meta=None),
+        document("made before", "final", "2020-03-01", meta=None),
+        document("text made last", "final", MADE, meta=None, before="2020-03-02"),
+        document("film made last", "final", "2020-03-02T09:00:00Z", meta=None, before=MADE),
+        *(
+            document(f"{status}, in a stay", status, **UNSTAMPED, **OVER)
+            for status in ("final", "amended", "corrected", "appended")
+        ),
+        document("filed after the stay", "amended", meta=None, date="2020-03-07T16:00:00Z", **OVER),
+        document("in a stay that goes on, too", "amended", meta=None, **GOES_ON),
+        document("in no stay, too", "amended", meta=None),
+        answers("answers in a stay", meta=None, **OVER),
+        answers("answers in a stay that goes on", meta=None, **GOES_ON),
+        answers("answers in no stay", meta=None),
     ],
     timeline="""
         time                | occurred            | code                   | value
@@ -193,8 +216,15 @@ NOT_STAMPED = Spec(
         2020-03-01 08:00:00 |                     | REPORT//LOINC//36643-5 |
         2020-03-02 16:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "issued"
         2020-03-02 16:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
-        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "final"
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "made before"
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "film made last"
+        2020-03-02 16:00:00 |                     | NOTE//LOINC//18842-5   | "final, in a stay"
         2020-03-05 10:00:00 |                     | ENCOUNTER_END//IMP     |
+        2020-03-05 10:00:00 |                     | ANSWER//INTAKE//falls  | 3
+        2020-03-05 10:00:00 |                     | NOTE//LOINC//18842-5   | "amended, in a stay"
+        2020-03-05 10:00:00 |                     | NOTE//LOINC//18842-5   | "appended, in a stay"
+        2020-03-05 10:00:00 |                     | NOTE//LOINC//18842-5   | "corrected, in a stay"
+        2020-03-07 16:00:00 |                     | NOTE//LOINC//18842-5   | "filed after the stay"
         2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "amended in a stay"
         2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "appended in a stay"
         2020-03-05 10:00:00 | 2020-03-01 08:00:00 | NOTE//LOINC//36643-5   | "corrected in a stay"
@@ -205,10 +235,19 @@ NOT_STAMPED = Spec(
         2020-03-05 10:00:00 | 2020-03-01 08:00:00 | REPORT//LOINC//36643-5 |
         2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended"
         2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "amended, undated"
+        2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "final"
+        2020-03-09 08:00:00 |                     | NOTE//LOINC//18842-5   | "text made last"
         2020-03-20 16:00:00 |                     | NOTE//LOINC//18842-5   | "amended, dated after"
         2020-06-01 12:00:00 |                     | NOTE//LOINC//18842-5   | "amended, stored later"
     """,
-    accounts={"projected": 14, "skipped": {"DiagnosticReport: undated": 2}},
+    accounts={
+        "projected": 23,
+        "skipped": {
+            "DiagnosticReport: undated": 2,
+            "DocumentReference: undated": 2,
+            "QuestionnaireResponse: undated": 2,
+        },
+    },
     sees={"2020-03-01 07:59:59": {"events"}, "2020-03-01 08:00:00": {"events", "notes"}},
     task="appendectomy_by_the_next_stay",
     labels=(

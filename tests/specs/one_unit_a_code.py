@@ -55,7 +55,10 @@ SPEC = Spec(
         both units stay in the text and the number is the lower bound. A ratio as it is written
         keeps its unit; where it is divided by what is a quotient itself, that stands in brackets
         (10 mg to 2 kg/h are no mg/kg/h). Tablets are no unit: they stay, and the report counts
-        them.
+        them. So do Ehrlich units (EU), which UCUM would read as exa-units, two pieces (pc) that
+        would be parsecs, and MU/L, which may be milli-units in capitals or millions; a molar
+        concentration (mM) is no length. D-dimer units (DDU) are half of fibrinogen equivalents, and
+        stay what they are.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -107,6 +110,14 @@ SPEC = Spec(
         measured(5, "30525-0", between(2, "kg", 4, "cm")),
         measured(6, "1988-5", {"valueRange": {"low": {"value": 1}, "high": TWO_MG_DL}}),
         measured(5, "72514-3", quantity(3, "{score}", code="{score}")),
+        measured(5, "20405-7", quantity(0.2, "EU/dL", system=UCUM, code="EU/dL")),
+        measured(5, "3016-3", quantity(2.5, "MU/L")),
+        measured(6, "3016-3", quantity(2.5, "UIU/ML")),
+        measured(5, "2524-7", quantity(2.1, "mM")),
+        measured(5, "48065-7", quantity(250, "ng/mL{DDU}")),
+        measured(6, "48065-7", quantity(0.5, "ug/mL FEU")),
+        measured(5, "8632-0", quantity(90, "°")),
+        measured(6, "30525-0", quantity(63, "J")),
         {
             "resourceType": "MedicationAdministration",
             "id": "given",
@@ -124,6 +135,15 @@ SPEC = Spec(
             "subject": {"reference": "Patient/p"},
             "effectiveDateTime": "2020-05-06T08:00:00Z",
             "dosage": {"dose": {"value": 1, "unit": "TAB"}},
+        },
+        {
+            "resourceType": "MedicationAdministration",
+            "id": "given-again",
+            "status": "completed",
+            "medicationCodeableConcept": ASPIRIN,
+            "subject": {"reference": "Patient/p"},
+            "effectiveDateTime": "2020-05-07T08:00:00Z",
+            "dosage": {"dose": {"value": 2, "unit": "pc"}},
         },
     ],
     timeline="""
@@ -150,8 +170,17 @@ SPEC = Spec(
         2020-05-05 08:00:00 | LOINC//30525-0             | "2.0 kg..4.0 cm" 2 kg
         2020-05-06 08:00:00 | LOINC//1988-5              | "10..20" 15 mg/L
         2020-05-05 08:00:00 | LOINC//72514-3             | 3 {score}
+        2020-05-05 08:00:00 | LOINC//20405-7             | 0.2 EU/dL
+        2020-05-05 08:00:00 | LOINC//3016-3              | 2.5 MU/L
+        2020-05-06 08:00:00 | LOINC//3016-3              | 2.5 m[IU]/L
+        2020-05-05 08:00:00 | LOINC//2524-7              | 2.1 mmol/L
+        2020-05-05 08:00:00 | LOINC//48065-7             | 250 ng/mL{DDU}
+        2020-05-06 08:00:00 | LOINC//48065-7             | 500 ng/mL{FEU}
+        2020-05-05 08:00:00 | LOINC//8632-0              | 90 °
+        2020-05-06 08:00:00 | LOINC//30525-0             | 63 J
         2020-05-05 08:00:00 | ADMINISTERED//RXNORM//1191 | 100 mg
         2020-05-06 08:00:00 | ADMINISTERED//RXNORM//1191 | 1 TAB
+        2020-05-07 08:00:00 | ADMINISTERED//RXNORM//1191 | 2 pc
     """,
     task="over_80_kg",
     labels=(

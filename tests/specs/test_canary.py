@@ -18,13 +18,14 @@ from ingest.projection import SUPPORTED
 from ingest.store import RecordStore
 from ingest.task import read_task
 from tests.ingest.canaries import CANARIES, CANARIES_R5, CODE, SPAN, inside
+from tests.ingest.canaries_changed import CHANGED_SOME_TIME
 from tests.ingest.exports import ingested, write_ndjson
 
 PREDICTED, LATER = "2020-04-01", "2020-07-01"
 BEFORE, AFTER = "2020-02-01", "2020-05-15"
 
-ALL = CANARIES | {f"{kind}-R5": canary for kind, canary in CANARIES_R5.items()}
-"""Of R4 by type, of R5 with that behind it: the patient's id, too."""
+ALL = CANARIES | {f"{kind}-R5": canary for kind, canary in CANARIES_R5.items()} | CHANGED_SOME_TIME
+"""Of R4 by type, of R5 or of what was changed with that behind it: the patient's id, too."""
 
 TASK = """
 predicates:

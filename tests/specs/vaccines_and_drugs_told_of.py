@@ -88,7 +88,8 @@ DRUGS = Spec(
     says="""
         A drug was handed out when it was (`whenHandedOver`), not when it was prepared; where nobody
         wrote that down, when it was prepared, and in R5 when that was recorded. What is only being
-        prepared, or was declined, was not handed out. That the patient takes a drug is known once
+        prepared, or was declined, was not handed out, nor is what is ready for pickup or was
+        stopped, unless it says when it was. That the patient takes a drug is known once
         it is told (`dateAsserted`), and not before the taking began; where nobody says when it was
         told, when the taking that is told of ended. Who does not take it, is only to take it, or
         (R5) does not keep to it, does not take it.
@@ -108,6 +109,12 @@ DRUGS = Spec(
             "medication": {"concept": drug("243670")},
         },
         dispensed("no-date"),
+        *(
+            dispensed(f"{status} prepared", status=status, whenPrepared="2020-05-06T08:00:00Z")
+            for status in ("in-progress", "stopped", "unknown")
+        ),
+        dispensed("ready-recorded", status="in-progress", recorded="2020-05-06T08:00:00Z"),
+        dispensed("first-part", status="in-progress", whenHandedOver="2020-05-08T08:00:00Z"),
         *(
             dispensed(status, status=status, whenHandedOver="2020-05-05T08:00:00Z")
             for status in ("preparation", "on-hold", "declined", "cancelled", "entered-in-error")
@@ -145,12 +152,13 @@ DRUGS = Spec(
         2020-05-05 08:00:00 |                     | DISPENSED//RXNORM//243670 | 20 TAB
         2020-05-06 08:00:00 |                     | DISPENSED//RXNORM//243670 |
         2020-05-07 08:00:00 |                     | DISPENSED//RXNORM//243670 |
+        2020-05-08 08:00:00 |                     | DISPENSED//RXNORM//243670 |
         2020-05-10 08:00:00 | 2019-01-01 08:00:00 | STATED//RXNORM//6918      |
         2020-05-20 08:00:00 |                     | STATED//RXNORM//6918      |
         2020-05-30 08:00:00 | 2020-05-12 08:00:00 | STATED//RXNORM//6918      |
     """,
     accounts={
-        "projected": 7,
+        "projected": 8,
         "skipped": {
             "MedicationDispense: preparation": 1,
             "MedicationDispense: on-hold": 1,
@@ -158,6 +166,7 @@ DRUGS = Spec(
             "MedicationDispense: cancelled": 1,
             "MedicationDispense: entered-in-error": 1,
             "MedicationDispense: undated": 1,
+            "MedicationDispense: not handed over": 4,
             "MedicationStatement: not-taken": 1,
             "MedicationStatement: intended": 1,
             "MedicationStatement: entered-in-error": 1,
@@ -169,6 +178,7 @@ DRUGS = Spec(
         Label(prediction_time="2020-05-05 08:00:00", value=True),
         Label(prediction_time="2020-05-06 08:00:00", value=True),
         Label(prediction_time="2020-05-07 08:00:00", value=True),
+        Label(prediction_time="2020-05-08 08:00:00", value=True),
     ),
 )
 
