@@ -38,13 +38,15 @@ UNIT = (
 )
 """A year of two digits has none of these behind it."""
 
-DOSED = re.compile(
-    r"[ -]?(?:%|(?:mg|mcg|µg|ug|ml|g(?![ -]?tube)|kg|lpm|mm|cm|cc(?!:)|mmol|meq|iu|ie|units"
-    r"|einheiten|bpm|mmhg|x(?!-?ray)|tabs?|tablets?|tabletten|tbl|capsules?|kapseln?|pills?|puffs?|hub|doses"
+_DOSES = (
+    r"(?:%|(?:mg|mcg|µg|ug|ml|g(?![ -]?tube)|kg|lpm|mm|cm|cc(?!:)|mmol|meq|iu|ie|units|einheiten"
+    r"|bpm|mmhg|x(?!-?ray)|tabs?|tablets?|tabletten|tbl|capsules?|kapseln?|pills?|puffs?|hub|doses"
     r"|dosen|drops|tropfen|gtts?|sprays|lit(?:er|re)s?|vials|hours|days|weeks|times"
+    r"|episodes|attacks|seizures|beats"
     r"|l(?=[ ]?(?:\Z|[.,;)/\n]|->|→|(?:to|nc|via|o2|on|per)\b)))\b)"
-    r"|[ ]?(?:->|-->|=>|→)[ ]?\d"
-    r"|[ ](?:to|auf)[ ]\d+(?:\.\d+)?[ ]?(?:%|(?:mg|mcg|µg|ml|g|l|lpm|mm|cm|mmol|units?|ie|iu)\b)",
+)
+DOSED = re.compile(
+    rf"[ -]?{_DOSES}|[ ]?(?:->|-->|=>|→)[ ]?\d|[ ](?:to|auf)[ ]\d+(?:\.\d+)?[ ]?{_DOSES}",
     re.IGNORECASE,
 )
 """Behind a number that is no day, though it stands beside a month: "May 2 tabs", "dec 12 -> 8"."""
@@ -78,7 +80,7 @@ FRACTIONS = OF_SO_MANY | {7, 9, 12, 14, 15, 18, 20, 21, 23, 24, 25, 27, 28, 30}
 _SENTENCE = 60  # characters to look for what is rated
 
 _SCORED = re.compile(
-    r"\b(?:nodes?|ln|lymph\w*|lk|cores?|biops\w*|moca|mmse|mmst|phq(?:-?\d)?|gad(?:-?7)?|gds|gcs|epds"
+    r"(?<![/-])\b(?:nodes?|ln|lymph\w*|lk|cores?|biops\w*|moca|mmse|mmst|phq(?:-?\d)?|gad(?:-?7)?|gds|gcs|epds"
     r"|audit|cage|braden|norton|tinetti|barthel|sofa|apache|bishop|nihss|apgars?|pain|murmur"
     r"|strength|power|motor|reflex\w*|dtrs?|va|visus|vision|acuity|ta|rr|pa|tension|od|os|ou|pupils?|iop|bp|bi-?pap|c-?pap"
     r"|i-?pap|e-?pap|peep|psv?|vent|suboxone|subutex|buprenorphine|bup|naloxone|zubsolv|norco"
@@ -92,15 +94,16 @@ _SCORED = re.compile(
 NUMBERED = re.compile(
     r"(?:(?<![^\W_])(?:stages?|stadium|types?|typ|grades?|class|klasse|stufe|phase|ckd|nyha|asa"
     r"|ecog|gold|child|gcs|nihss|mrs|meld|gleason|para|gravida|factor|faktor|mody|hpv|hsv|hhv"
-    r"|covid|sars-cov|cov|her|bcl|x|[cltsg]\d{1,2}|th\d{1,2}|cin|ain|pi-?rads|bi-?rads|ti-?rads"
-    r"|li-?rads|no\.|nr\.)[ :-]{1,2}|[#=<>≥≤~×][ ]?)"
+    r"|covid|sars-cov|cov|her|bcl|x|[cltsg]\d{1,2}|th\d{1,2}|cin|ain|pod|hd|dol|b|ca|omega"
+    r"|vit(?:amin|\.)?[ ][a-k]|room|bay|bed|zimmer|bett|group|gruppe|(?:pi|bi|ti|li)-?rads"
+    r"|no\.|nr\.)[ :-]{1,2}|[#=<>≥≤~×][ ]?)"
     r"(?:\d{1,2}[ ]?(?:[-/,&]|and|und|to|bis|or|oder)[ ]?)?\Z"
 )
 """Before a number that is no day of the month behind it: "Stage 3 Mar 2021"."""
 
 NUMBERED_PERHAPS = re.compile(
     r"(?<![^\W_])(?:a1c|hba1c|cr|crea|krea\w*|creatinine|inr|k|na|hb|hgb|wbc|crp|psa|tsh|bnp|ef|bmi"
-    r"|egfr|plt|lactate|laktat|bun|glucose|ph|bili|alt|ast|trop\w*|ldh|hct|ca|mg|phos|dose|dosis|tag|day|zyklus|cycle|level|score)"
+    r"|egfr|plt|lactate|laktat|bun|glucose|ph|bili|alt|ast|trop\w*|ldh|hct|mg|phos|dose|dosis|tag|day|zyklus|cycle|level|score)"
     r"[ :=]{1,2}\Z"
 )
 """Before a number that may be a value as well as the day of the month behind: "Cr 2 Apr 2024"."""

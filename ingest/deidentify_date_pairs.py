@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from ingest.deidentify_date_measures import COUNTED, OF_SO_MANY, is_measured, is_rating
 from ingest.deidentify_date_numbers import most_show, shown_order
-from ingest.deidentify_date_signs import find_places
+from ingest.deidentify_date_signs import find_kin, find_places
 from ingest.deidentify_dates import (
     ROMAN,
     ROMAN_NUMBER,
@@ -166,13 +166,26 @@ def _pairs(text: str) -> list[re.Match[str]]:
             if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
                 line = _line_of(text, m.start())
                 lines.add(line)
-            joined = _JOINED.match(text, m.end())
-            m = PAIR.match(text, joined.end()) if joined else None
+            m = _next_pair(m)
     if _POINTED.search(text):
         for m in _listed(text, lines):
             if _is_day(m):
                 pairs.setdefault(m.start(), m)
+    for place in find_kin(text, list(pairs.values())):
+        m = PAIR.match(text, place)
+        if m is not None:
+            pairs.setdefault(place, m)
     return list(pairs.values())
+
+
+def _next_pair(m: re.Match[str]) -> re.Match[str] | None:
+    """Give the pair that is joined to one, if it has its form: "on 8/6, 1.4 on 8/8" has a value."""
+    joined = _JOINED.match(m.string, m.end())
+    pair = PAIR.match(m.string, joined.end()) if joined else None
+    if joined is None or pair is None or pair["s"] != m["s"]:
+        return None
+    bare = pair["s"] == "." and not pair["end"] and pair["b"].isdigit() and not _ZERO.match(pair[0])
+    return None if bare and "," in joined[0] else pair
 
 
 def _is_day(m: re.Match[str]) -> bool:
@@ -268,7 +281,7 @@ def _listed(text: str, lines: set[tuple[int, int]]) -> Iterator[re.Match[str]]:
             commas += [
                 m
                 for m in pairs
-                if text[max(0, m.start() - 2) : m.start()] in (", ", "; ")
+                if text[: m.start()].endswith((", ", "; ", " und ", " u. "), max(0, m.start() - 5))
                 and _GOES_ON.match(text, m.end())
                 and m not in commas
             ]

@@ -10,7 +10,7 @@ What may be so many of so many, or a strength of two medicines, is none without 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from ingest.deidentify_date_languages import EVENT_WORDS, FROM_WORDS, ON_WORDS, TO_WORDS
@@ -18,30 +18,31 @@ from ingest.deidentify_date_measures import COUNTED, FRACTIONS, OF_SO_MANY, is_r
 from ingest.deidentify_dates import day_of
 from ingest.deidentify_digits import find_near_digits, lowered
 
-__all__ = ["find_places"]
+__all__ = ["find_kin", "find_places"]
 
 _SEEN = (
     r"ct|cta|cxr|kub|mr[iat]|echo|tte|tee|ekg|ecg|eeg|emg|labs?|cbc|bmp|cmp|lfts?|x-?rays?|scans?|films?"
     r"|mammo(?:gram)?|dexa|colonoscopy|egd|ercp|cath|surgery|path|ultrasound"
 )
 _DONE = (
-    r"started|stopped|placed|removed|received|completed|underwent|begun|held|resumed|changed|inserted"
-    r"|s/p"
+    r"started|stopped|placed|removed|received|completed|underwent|begun|held|resumed|changed|inserted|given"
+    r"|admitted|d/c(?:'?e?d)?|dc'?e?d|transferred|intubated|extubated|s/p|c/w"
 )
 _EVENTS = (
-    rf"{_SEEN}|[ub]cx|adm|admit|admission|d/c(?:'?e?d)?|dc'?e?d|discharged?|lmp|f/?u|rtc|appt"
+    rf"{_SEEN}|[ub]?cx|cultures?|adm|admit|admission|d/c(?:'?e?d)?|dc'?e?d|discharged?|lmp|f/?u|rtc|appt"
     r"|appointment|visit|scheduled(?:[ ]for)?|as[ ]of|addendum|dos|doa|dod|doi|edd|consult(?:ed)?"
-    r"|follow-?up|intubated|extubated|transferred|transfer|onset|signed|reviewed|updated"
+    r"|follow-?up|intubated|extubated|transferred|transfer|onset|signed|reviewed|updated|recheck"
+    r"|call|return|follow[ ]up|pathology|abx|antibiotics"
 )
 _PAIR = re.compile(
     r"(?=\d)(?<![\w.,:/])(?<!\D-)(?P<a>\d{1,2})/(?P<b>\d{1,2})(?P<y>/(?:(?:19|20)\d\d|\d\d))?"
     r"(?![\w/]|[.,:]\d)"
 )
 _EVENT = re.compile(
-    rf"(?<![^\W_])(?<![-/])(?:{_EVENTS}|(?P<loud>or|us|ua|ed|er|pet))[.,:]?[ ](?:on[ ])?\Z"
+    rf"(?<![^\W_])(?<![-/])(?:{_EVENTS}|(?P<loud>or|us|ua|ed|pet))[.,:]?[ ](?:on[ ])?\Z"
 )
 _ACT = re.compile(
-    rf"(?<![^\W_])(?<![-/])(?:{_SEEN}|{_DONE})(?:[ ][^\W\d_][\w/-]{{0,15}}){{0,3}}[ ]\Z"
+    rf"(?<![^\W_])(?<![-/])(?:{_SEEN}|{_DONE})(?:[ ][^\W_][\w/-]{{0,15}}){{0,5}}[ ]\Z"
 )
 _BEGINS = re.compile(r"(?:(?:\A|\n)[ \t*•-]{0,4}|[.;:,][ ])\Z")
 _BEHIND = re.compile(rf"[ ]?:?[ ](?:{_EVENTS}|{_DONE})(?![^\W_])")
@@ -51,7 +52,8 @@ _ZERO = re.compile(r"0\d/\d|\d\d/0\d")
 _STRENGTHS = frozenset(["10/5", "20/10", "8/2", "4/1", "12/3", "8/5", "5/2", "10/1", "20/5"])
 """Of two medicines in one: "started Coveram 10/5"."""
 
-_CULTURE = re.compile(r"[ub]cx|cultures?")
+_NAMED = re.compile(r"[^\W\d_][ ]\Z")
+_CULTURE = re.compile(r"[ub]?cx|cultures?")
 _ELSEWHERE = re.compile(
     rf"(?<![^\W_])(?:(?:{ON_WORDS})[ ]|(?:{EVENT_WORDS})[ ](?:(?:{FROM_WORDS})[ ])?"
     rf"|(?P<zero>{FROM_WORDS})[ ])\Z"
@@ -107,6 +109,29 @@ def find_places(text: str) -> Iterator[int]:
             yield m.start()
 
 
+def find_kin(text: str, dates: Iterable[re.Match[str]]) -> Iterator[int]:
+    """Give places of pairs that share a month with a date of their note: "Wt 8/4: 72 kg; 8/5: 71".
+
+    Args:
+        text: a note.
+        dates: its pairs that are dates.
+    """
+    if "/" not in text:
+        return
+    found = list(find_near_digits(_PAIR, text, before=0, digits=2))
+    known = [m for m in dates if m["s"] == "/" and m["b"].isdigit()]
+    firsts = {int(m["a"]) for m in (*known, *(m for m in found if m["y"]))}
+    lasts = {int(m["b"]) for m in known}
+    for m in found:
+        a, b = int(m["a"]), int(m["b"])
+        if m["y"] or not (a in firsts or (b in lasts and a > b)):
+            continue
+        if m[0] in _STRENGTHS and _NAMED.search(text, max(0, m.start() - 2), m.start()):
+            continue
+        if _is_a_day(m) and not _is_fraction(m, FRACTIONS) and not _is_so_many(m):
+            yield m.start()
+
+
 def _follows_word(m: re.Match[str], lower: str) -> bool:
     """Say whether a word before a pair makes a date of it: "CT 5/4", "depuis le 04/05"."""
     text, start = m.string, m.start()
@@ -124,10 +149,11 @@ def _follows_word(m: re.Match[str], lower: str) -> bool:
 def _stands_alone(m: re.Match[str], lower: str, months: set[int]) -> bool:
     """Say whether a pair is a date without such a word: "(8/4)", "started Zosyn 8/4"."""
     text, (start, end) = m.string, m.span()
-    if _is_fraction(m, OF_SO_MANY) or is_rating(m):
+    if is_rating(m):
         return False
     begins = _BEGINS.search(lower, max(0, start - 6), start) is not None
-    if begins and _BEHIND.match(lower, end):
+    headed = begins and (_BEHIND.match(lower, end) or text[end : end + 2] in (": ", ":\n"))
+    if headed and (int(m["a"]) in months or not _is_fraction(m, OF_SO_MANY)):
         return True
     if _is_fraction(m, FRACTIONS):
         return False
