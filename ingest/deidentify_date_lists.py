@@ -190,7 +190,7 @@ def find_date_lists(text: str, style: DateStyle) -> Iterator[Found]:
     for m in find_near_digits(_WEEKDAY, text):
         if m["m"] is None or m["y"] or m["m"] not in _VERBS:
             yield (*m.span(), DATE)
-    for m in find_near_digits(_FEAST, lower, before=40):
+    for m in find_near_digits(_FEAST, lower, before=48):
         yield (*m.span(), DATE)
     for m in find_near_digits(_WEEK, lower) if any(word in lower for word in _WEEKS) else ():
         if not (COUNTED.match(text, m.end()) or QUANTITY.match(text, m.end())):

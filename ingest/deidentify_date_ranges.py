@@ -63,7 +63,7 @@ def find_date_ranges(text: str, style: DateStyle, *, foreign: bool = True) -> It
         m = _MONTHS.match(lower, place)
         if m is not None:
             yield (*m.span(), DATE)
-    for m in find_near_digits(_POINTS, lower, before=0, digits=2):
+    for m in find_near_digits(_POINTS, lower, before=0, digits=4):
         from_word = _FROM.search(lower, max(0, m.start() - 8), m.start())
         if from_word and day_of(2000, int(m["b"]), int(m["a"])):
             yield (*m.span(), DATE)

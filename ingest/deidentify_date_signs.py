@@ -11,6 +11,7 @@ What may be so many of so many, or a strength of two medicines, is none without 
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 
 from ingest.deidentify_date_languages import EVENT_WORDS, FROM_WORDS, ON_WORDS, TO_WORDS
@@ -84,7 +85,7 @@ def find_places(text: str) -> Iterator[int]:
     """
     lower = lowered(text)
     if "/" in text:
-        found = list(find_near_digits(_PAIR, text, before=0, digits=2))
+        found = _found(text)
         pairs = [m for m in found if not m["y"] and _is_a_day(m)]
         months = {int(m["a"]) for m in found if m["y"]}
         months |= {month % 12 + 1 for month in months}
@@ -104,7 +105,7 @@ def find_places(text: str) -> Iterator[int]:
         counted = COUNTED.match(text, m.end("d") + 1)
         if not counted and _is_day(m["b"], m["a"]) and _is_day(m["d"], m["c"]):
             yield m.start()
-    for m in find_near_digits(_POINT_VALUE, text, before=0, digits=3):
+    for m in find_near_digits(_POINT_VALUE, text, before=0, digits=4):
         if _VALUE.search(lower, max(0, m.start() - 16), m.start()):
             yield m.start()
 
@@ -118,7 +119,7 @@ def find_kin(text: str, dates: Iterable[re.Match[str]]) -> Iterator[int]:
     """
     if "/" not in text:
         return
-    found = list(find_near_digits(_PAIR, text, before=0, digits=2))
+    found = _found(text)
     known = [m for m in dates if m["s"] == "/" and m["b"].isdigit()]
     firsts = {int(m["a"]) for m in (*known, *(m for m in found if m["y"]))}
     lasts = {int(m["b"]) for m in known}
@@ -130,6 +131,12 @@ def find_kin(text: str, dates: Iterable[re.Match[str]]) -> Iterator[int]:
             continue
         if _is_a_day(m) and not _is_fraction(m, FRACTIONS) and not _is_so_many(m):
             yield m.start()
+
+
+@lru_cache(maxsize=2)
+def _found(text: str) -> list[re.Match[str]]:
+    """List the pairs with a slash, and what has a year behind them, too."""
+    return list(find_near_digits(_PAIR, text, before=0))
 
 
 def _follows_word(m: re.Match[str], lower: str) -> bool:
