@@ -13,12 +13,45 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 
-from ingest.deidentify_dates import DATE, DateStyle, Found, day_of, shifted
+from ingest.deidentify_dates import DATE, MONTH, DateStyle, Found, day_of, shifted
 from ingest.deidentify_digits import find_near_digits, lowered
 from ingest.deidentify_fold import fold_word
 
-__all__ = ["FOREIGN_MONTHS", "find_foreign_dates"]
+__all__ = [
+    "ANY_MONTH",
+    "EVENT_WORDS",
+    "FOREIGN_MONTHS",
+    "FROM_WORDS",
+    "ON_WORDS",
+    "TO_WORDS",
+    "find_foreign_dates",
+    "foreign_months",
+]
+
+ON_WORDS = (
+    r"(?:depuis|dès)(?: le)?|jusqu'au|en date du|desde(?: el)?|hasta el|el d[ií]a"
+    r"|(?:no |o )?dia|sinds|vanaf|tot en met|dnia|w dniu|siden|sedan|dall?'?|d\."
+)
+"""Before days and months alone, in other languages than English and German."""
+
+FROM_WORDS = r"du|de|le|dal|del|van|od|fra|från|den|с|со|от|desde|el|em"
+"""Before a range's first day, or before other numbers, too."""
+
+EVENT_WORDS = (
+    r"scanner|irm|tdm|radio|échographie|bilan|consultation|courrier|séjour|hospitalisation|examen"
+    r"|prélèvement|biopsie|opéré\w{0,2}|entrée|sortie|tac|rmn|eco|analítica|rx|ingreso|alta|visita"
+    r"|esame|ricovero|referto|tomografía|badanie|wizyta|przyjęt[ya]|wypisan[ya]|осмотр|выписан\w?"
+    r"|opname|ontslag"
+)
+"""Before days and months alone: what was seen or happened then."""
+
+TO_WORDS = (
+    r"(?:jusqu'|fino )?(?:au|al|à|a)|et|ou|y|e|en|tot|t/m|do|i|til|till|og|och|по|и|до|hasta|oraz"
+    r"|eller|of"
+)
+"""Between a range's two ends, or the days of a list."""
 
 _FULL = """
 janvier février mars avril mai juin
@@ -103,6 +136,10 @@ _ANY = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _ANY_CUT = "|".join(sorted(_CUT, key=len, reverse=True))
 _NAME = re.compile(rf"(?<![^\W\d_])(?:(?P<m>{_ANY})|(?P<cut>{_ANY_CUT})\.?)(?![^\W\d_])")
 
+_ANY_NAME = "|".join(sorted({*_MONTHS, *_CUT, *_ELSEWHERE}, key=len, reverse=True))
+ANY_MONTH = rf"(?:{MONTH}|(?:{_ANY_NAME})(?![^\W\d_])\.?)"
+"""A month's name in lower case, in any of the languages, cut short or not."""
+
 FOREIGN_MONTHS = frozenset(fold_word(name) for name in (*_MONTHS, *_CUT))
 """Folded words of which one stands in every such date, unless it is in Chinese signs."""
 
@@ -111,7 +148,7 @@ _DAY = re.compile(
     r"(?<![\w.:])(?:(?P<weekday>"
     + "|".join(sorted(_WEEKDAYS, key=len, reverse=True))
     + r"),?[ ](?:le |el |il |dia |día |den |dnia |de )?)?"
-    r"(?P<d>\d{1,2})(?P<th>er|re|[ºª°.])?[ -](?:de |del |di |d['’])?\Z"
+    r"(?P<d>\d{1,2})(?P<th>er|re|[ºª°.])?[ /-](?:de |del |di |d['’])?\Z"
 )
 _JOINED_DAY = re.compile(
     r"(?<![\w.,/:-])\d{1,2}(?:er|[ºª°.])?"
@@ -119,7 +156,7 @@ _JOINED_DAY = re.compile(
     r"(?:le |el |il |l'|de )?\Z"
 )
 _DAY_BEHIND = re.compile(rf"[ ]\d{{1,2}}(?:,|[ ]del?)?[ ]{_YEAR}")
-_YEAR_BEHIND = re.compile(rf"(?:,|[ -](?:de |del |di )?){_YEAR}")
+_YEAR_BEHIND = re.compile(rf"(?:,|[ /-](?:de |del |di )?){_YEAR}")
 _WIDTH = 32
 
 _SIGN = "(?:(?:星期|周|週|礼拜|禮拜)[一二三四五六日天]|[月火水木金土日]曜日?|[월화수목금토일]요일)"
@@ -157,10 +194,16 @@ def find_foreign_dates(text: str, style: DateStyle) -> Iterator[Found]:
             for m in _NUMERALS.finditer(text):
                 yield (*m.span(), DATE)
     lower = lowered(text)
-    for name in find_near_digits(_NAME, lower):
+    for name in foreign_months(text):
         found = _beside(text, lower, name, style)
         if found is not None:
             yield found
+
+
+@lru_cache(maxsize=2)
+def foreign_months(text: str) -> list[re.Match[str]]:
+    """List the names of months of other languages than English and German, near digits."""
+    return list(find_near_digits(_NAME, lowered(text), before=48))
 
 
 def _beside(text: str, lower: str, name: re.Match[str], style: DateStyle) -> Found | None:

@@ -2,6 +2,8 @@
 
     May 4-5, 2020   4 and 5 May   4., 5. und 6. Mai 2020   4./5.5.2020   2020-05-04/06
     5/4, 5/5 and 5/6/2020         several days that share a month or year
+    du 04/05 au 09/05/2024        in other languages, too
+    8/4/ 23   8 /4/ 2023          spaces in one
     04 05 2020   May, 4 2020   2020 May 4                  odd writings of one day
     May fourth 2020   the fourth of May   am vierten Mai   ordinal words
     KW 19/2020   week 19 2020   Q2 2020                    weeks and quarters
@@ -14,13 +16,14 @@ They are looked for before all others, which would take a part of them.
 import re
 from collections.abc import Iterator
 
-from ingest.deidentify_date_pairs import COUNTED, PAIR, is_rating
+from ingest.deidentify_date_languages import TO_WORDS
+from ingest.deidentify_date_measures import COUNTED, NUMBERED, QUANTITY, is_rating
+from ingest.deidentify_date_months import VERB_BEHIND
+from ingest.deidentify_date_pairs import PAIR
 from ingest.deidentify_dates import (
     DATE,
     MONTH,
-    QUANTITY,
     ROMAN,
-    VERB_BEHIND,
     DateStyle,
     Found,
     day_of,
@@ -34,7 +37,8 @@ __all__ = ["ORDINALS", "find_date_lists", "find_worded_dates"]
 _YEAR = r"(?:1[6-9]|2[0-3])\d\d(?![\w])"
 _TH = r"(?:st|nd|rd|th)"
 _AND = r"[ ]?(?:[-/&+]|\b(?:and|to|or|through|thru|till|until|und|bis|oder|u\.)(?=[ ]))[ ]?"
-_AND_DAY = _AND + r"(?:the |den |dem )?"
+_AND_DAY = _AND + r"(?:the |den |dem |zum )?"
+_ACROSS = rf"(?:{_AND}|[ ](?:{TO_WORDS})[ ])(?:le |el |il |l')?"
 _APART = r"(?<![\w.,/:-])"
 
 _DAYS_BEHIND = re.compile(
@@ -49,6 +53,13 @@ _DAYS_BEFORE = re.compile(
 )
 _MONTH_AND_YEAR = re.compile(MONTH + rf"(?P<y>,?[ ]?{_YEAR})?")
 _DAYS_WIDTH = 48
+_NTHS_BEHIND = re.compile(
+    MONTH
+    + rf"[ ](?P<a>\d{{1,2}}){_TH}(?:,[ ]?\d{{1,2}}{_TH}){{0,12}},[ ]?(?P<b>\d{{1,2}}){_TH}(?!\w)"
+    rf"(?P<y>,?[ ]{_YEAR})?"
+)
+"""Aug 4th, 5th: no number of something else has an ending."""
+
 _TWO_MONTHS = re.compile(
     MONTH
     + rf"[ ](?P<a>\d{{1,2}}){_TH}?(?:,?[ ]{_YEAR})?[ ]?[-–—/][ ]?"
@@ -70,12 +81,13 @@ _POINT_LIST = re.compile(
 _POINTED = re.compile(r"\d\.[ ]?(?:\d{1,2}|[ivx]{1,4})\.")
 _SLASH_LIST = re.compile(
     rf"{_APART}(?:(?P<some>(?:\d{{1,2}}/\d{{1,2}}"
-    rf"(?:(?i:{_AND})(?:on )?|,[ ]?(?:on )?(?:and )?)){{1,12}})"
+    rf"(?:(?i:{_ACROSS})(?:on )?|,[ ]?(?:on )?(?:and )?)){{1,12}})"
     rf"\d{{1,2}}/\d{{1,2}}/(?:{_YEAR}|'?\d\d(?![\w]))(?![/.,-]\d)"
     rf"|(?:\d{{1,2}}/\d{{1,2}}-\d{{1,2}}|\d{{1,2}}-\d{{1,2}}/\d{{1,2}})/{_YEAR}(?![/.-]\d))"
 )
+_ROW = re.compile(r"\d{1,2}(?:/\d{1,2}){3,}")
 _PAIR_BEHIND = re.compile(
-    rf"{_APART}\d{{1,2}}(?P<s>[./])\d{{1,2}}(?P=s)(?:{_YEAR}|\d\d(?!\d))(?i:{_AND})(?:am |on )?"
+    rf"{_APART}\d{{1,2}}(?P<s>[./])\d{{1,2}}(?P=s)(?:{_YEAR}|\d\d(?!\d))(?i:{_ACROSS})(?:am |on )?"
     r"(?P<pair>\d{1,2}(?P=s)\d{1,2})(?P<point>\.?)(?![\w]|[./,:-]\d)"
 )
 _SPACED = re.compile(
@@ -97,10 +109,17 @@ _WEEK = re.compile(
     r"|(?<![\w.,/:-])(?:19|20)\d\d-w\d\d(?:-\d)?(?!\w))"
 )
 _WEEKS = tuple("kw cw week wk woche quartal -w q1 q2 q3 q4 1q 2q 3q 4q".split())  # noqa: SIM905
-_FEASTS = ("christmas", "new year", "easter", "thanksgiv", "heiligabend", "weihnacht", "silvester")
-_FEASTS += ("neujahr", "ostern", "ostersonntag", "ostermontag", "karfreitag", "pfingst")
+_FEASTS = """
+christmas|new year|easter|thanksgiv|memorial day|labor day|halloween|good friday|mother's day
+father's day|independence day|veterans day|presidents'? day|columbus day|valentine|st\\.? patrick
+juneteenth|boxing day|palm sunday|ash wednesday|hanukkah|passover|ramadan|diwali|mlk day
+heilig ?abend|weihnacht|silvester|neujahr|ostern|ostersonntag|ostermontag|karfreitag|pfingst
+fronleichnam|muttertag|vatertag|himmelfahrt|christi himmelfahrt|rosenmontag|aschermittwoch
+allerheiligen|nikolaus|tag der arbeit|palmsonntag|gründonnerstag|heilige drei könige|fasching
+"""
 _FEAST = re.compile(
-    rf"(?<![^\W_])(?:{'|'.join(_FEASTS)})\w*(?:'?s)?(?:[ ](?:day|eve|sunday|monday))?,?[ ]{_YEAR}"
+    rf"(?<![^\W_])(?:{'|'.join(_FEASTS.split(chr(10))[1:-1])})\w*(?:'?s)?"
+    rf"(?:[ ](?:day|eve|sunday|monday))?,?[ ]{_YEAR}"
 )
 _WEEKDAY = re.compile(
     r"(?<![^\W_])(?:Mo|Di|Mi|Do|Fr|Sa|So)(?:\.,?|,)?[ ](?:den )?"
@@ -153,6 +172,8 @@ def find_date_lists(text: str, style: DateStyle) -> Iterator[Found]:
         if not COUNTED.match(text, m.end()):
             yield (*m.span(), DATE)
     for m in find_near_digits(_SLASH_LIST, text, before=0):
+        if _ROW.fullmatch(m[0]):
+            continue  # "SSI 2/4/6/8/10"
         places = re.finditer(r"\d+/", m["some"] or "")
         pairs = [PAIR.match(text, m.start() + place.start()) for place in places]
         if all(pair is None or not is_rating(pair) for pair in pairs):
@@ -169,7 +190,7 @@ def find_date_lists(text: str, style: DateStyle) -> Iterator[Found]:
     for m in find_near_digits(_WEEKDAY, text):
         if m["m"] is None or m["y"] or m["m"] not in _VERBS:
             yield (*m.span(), DATE)
-    for m in find_near_digits(_FEAST, lower) if any(word in lower for word in _FEASTS) else ():
+    for m in find_near_digits(_FEAST, lower, before=48):
         yield (*m.span(), DATE)
     for m in find_near_digits(_WEEK, lower) if any(word in lower for word in _WEEKS) else ():
         if not (COUNTED.match(text, m.end()) or QUANTITY.match(text, m.end())):
@@ -197,11 +218,14 @@ def _beside_month(text: str, lower: str, place: int) -> Iterator[Found]:
     m = _DAYS_BEHIND.match(lower, place)
     if m is not None and _are_days(m, text, lower, m.end(), place, year=m["y"]):
         yield place, m.end(), DATE
+    m = _NTHS_BEHIND.match(lower, place)
+    if m is not None and int(m["a"]) <= 31 and int(m["b"]) <= 31:
+        yield place, m.end(), DATE
     m, named = (
         _DAYS_BEFORE.search(lower, max(0, place - _DAYS_WIDTH), place),
         _MONTH_AND_YEAR.match(lower, place),
     )
-    if m is not None and named is not None:
+    if m is not None and named is not None and not _is_numbered(m):
         # "1 or 2. May repeat" is a sentence's beginning.
         sentence = m["end"] == "." and not m["th"] and _is_verb(lower, place)
         if (named["y"] or not sentence) and _are_days(
@@ -217,6 +241,11 @@ def _beside_month(text: str, lower: str, place: int) -> Iterator[Found]:
     )
     if m is not None and day is not None and not COUNTED.match(lower, day.end()):
         yield m.start(), day.end(), DATE
+
+
+def _is_numbered(m: re.Match[str]) -> bool:
+    """Say whether two numbers belong to a word before: "Stage 2-3 Mar 2021"."""
+    return NUMBERED.search(m.string, max(0, m.start() - 24), m.start()) is not None
 
 
 def _are_days(

@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from ingest.deidentify_date_measures import COUNTED, OF_SO_MANY, is_measured, is_rating
+from ingest.deidentify_date_numbers import most_show, shown_order
+from ingest.deidentify_date_signs import find_kin, find_places
 from ingest.deidentify_dates import (
     ROMAN,
     ROMAN_NUMBER,
@@ -22,14 +25,13 @@ from ingest.deidentify_dates import (
     DateStyle,
     Found,
     day_of,
-    most_show,
+    layout_of,
     orders_of,
-    shown_order,
     write_date,
 )
 from ingest.deidentify_digits import find_near_digits, lowered
 
-__all__ = ["COUNTED", "PAIR", "find_date_pairs", "find_order", "is_rating"]
+__all__ = ["PAIR", "find_date_pairs", "find_order"]
 
 PAIR = re.compile(
     r"(?P<a>\d{1,2})(?P<s>[/.])(?P<b>\d{1,2}|" + ROMAN + r")(?P<end>\.?)"
@@ -56,22 +58,6 @@ _SHOWN = re.compile(
 )
 """Before what a clock or a colon makes a date of, at the beginning of a line."""
 
-COUNTED = re.compile(
-    r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|[cm]?m[²³23]?|mmol|h|t(?=[ -]mr)|of|ago|daily|twice|bid|od|prn"
-    r"|ns|hpf|fach|std|lpm|at rest|in ruhe|x(?![\w-]))\b"
-    r"|(?:lit(?:er|re)|tab|tbl|pill|cap|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day|week"
-    r"|month|hour|year|yr|jahr|uhr|ratio|carb|cycles|zykl|time|murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|bottle|positiv"
-    r"|cultur|criteri|point|vision|visus|saline|kraft|schmerz|punkt|stück|nächt|tag|woche|monat"
-    r"|stunde)\w*)",
-    re.IGNORECASE,
-)
-_RATED = re.compile(
-    r"\b(?:murmur|systol|diastol|power|strength|motor|pain|reflex|pulse|kraft|schmerz|scor|scale|skala"
-    r"|grad|rat|nrs|vas|mrc|gcs|apgar|reduc|decreas|increas|cut|halv|improv|worsen|fell|rose|drop"
-    r"|declin|tab|pill|criteri|total|visus|vision|o?edema|ödem|hyporeflex|hyperreflex|janda|tit(?:er|re)|ratio"
-    r"|verhältnis|hearing)\w*",
-    re.IGNORECASE,
-)
 _TO_SO_MUCH = frozenset(["to", "von", "nach"])
 """Words behind which so many of so many are more often meant than a day: "to 4/5"."""
 
@@ -86,13 +72,11 @@ _ZERO = re.compile(r"(?:0\d\.\d{1,2}|\d\d\.0\d)\b")
 _FULL = re.compile(r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d\d)(?!\d)")
 _ENDED = re.compile(r"\d{1,2}\.\d{1,2}\.(?!\d)")
 _SENTENCE_END = re.compile(r"\s*\Z|\s+[^\W\d_a-zäöüß]|[ \t]*\n")
-_OF_SO_MANY = frozenset([2, 3, 4, 5, 6, 8, 10])
-_SENTENCE = 60  # characters to look for what is rated
 
 _POINTED = re.compile(r"\d\.\d{1,2}\.|(?<!\d)0\d\.[01]\d")
 _REPORT = re.compile(
     r"(?<![^\W_])(?:ekg|lzekg|labor\w{0,8}|ct|cct|mrt|mrcp|ercp|rö|röntgen\w{0,8}|sono\w{0,9}|echo|tte|tee"
-    r"|op|re-?op|befund|kontroll\w{1,3}|termin|(?:wieder)?vorstellung|wv|aufnahme|entlassung|visite"
+    r"|(?:ct|mrt|rö|sono)-[^\W\d_]{3,14}|op|re-?op|befund|kontroll\w{1,3}|termin|(?:wieder)?vorstellung|wv|aufnahme|entlassung|visite"
     r"|anruf|heute|gestern|morgen|zuletzt|datum|tag|biopsie|histo\w{0,6}|abstrich|gastro\w{0,7}"
     r"|kolo\w{0,7}|ögd|angio\w{0,8}|pet|szinti\w{0,6}|punktion|konsil|brief|bericht|impfung|geburt"
     r"|unfall|sturz|stand|z\.n\.)\.?[ ]?[:(]?[ ]?(?<![a-zäöü.])"
@@ -108,8 +92,19 @@ _ALONE = re.compile(
 _POINT_PAIR = re.compile(
     r"(?<![\w.,/:-])(?P<a>\d{1,2})(?P<s>\.)(?P<b>\d{1,2})(?P<end>\.)(?=[,;)\s]|\Z)"
 )
+_REVIEW = re.compile(r"(?i)(?<![^\W_])(?:f/?u|follow-?up|rtc|review|appt|appointment)[.:]?[ ]\Z")
 _LINE_END = re.compile(r"[ \t]*(?:\n|\Z)")
+_GOES_ON = re.compile(r"[ ][\da-zäöüß]")
 _LEVEL = re.compile(r"\b(?:auf|bei|to|of|was|war|is|ist|[<>=]) ?\Z")
+_LATELY = frozenset(["gestern", "heute", "labor", "zuletzt", "morgen", "stand"])
+_UP_TO = frozenset("bis von nach ab to until till from".split())  # noqa: SIM905
+_DATED = frozenset(["on", "since", "until", "till", "dated", *WEEKDAY_PLACE])
+_WORD_BEHIND = re.compile(r"[ ][^\W\d_]")
+_WEEKDAY_PAIR = re.compile(
+    r"(?<![^\W_])(?P<day>"
+    + "|".join(sorted(WEEKDAY_PLACE, key=len, reverse=True))
+    + r")[.,:]?[ ](?P<pair>\d/\d)(?![\w/])"
+)
 _IN_GERMAN = 3  # of deidentify_dates.py's rows of weekdays
 _MEASURED = frozenset(
     """
@@ -155,6 +150,7 @@ def _pairs(text: str) -> list[re.Match[str]]:
     if _POINTED.search(text):
         places += [(m.end(), True) for m in find_near_digits(_REPORT, lower, digits=2)]
         places += [(m.end(), True) for m in find_near_digits(_ALONE, text, before=0)]
+    places += [(place, True) for place in find_places(text)]
     lines: set[tuple[int, int]] = set()
     line = (0, -1)
     pairs: dict[int, re.Match[str]] = {}
@@ -170,13 +166,26 @@ def _pairs(text: str) -> list[re.Match[str]]:
             if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
                 line = _line_of(text, m.start())
                 lines.add(line)
-            joined = _JOINED.match(text, m.end())
-            m = PAIR.match(text, joined.end()) if joined else None
+            m = _next_pair(m)
     if _POINTED.search(text):
         for m in _listed(text, lines):
             if _is_day(m):
                 pairs.setdefault(m.start(), m)
+    for place in find_kin(text, list(pairs.values())):
+        m = PAIR.match(text, place)
+        if m is not None:
+            pairs.setdefault(place, m)
     return list(pairs.values())
+
+
+def _next_pair(m: re.Match[str]) -> re.Match[str] | None:
+    """Give the pair that is joined to one, if it has its form: "on 8/6, 1.4 on 8/8" has a value."""
+    joined = _JOINED.match(m.string, m.end())
+    pair = PAIR.match(m.string, joined.end()) if joined else None
+    if joined is None or pair is None or pair["s"] != m["s"]:
+        return None
+    bare = pair["s"] == "." and not pair["end"] and pair["b"].isdigit() and not _ZERO.match(pair[0])
+    return None if bare and "," in joined[0] else pair
 
 
 def _is_day(m: re.Match[str]) -> bool:
@@ -203,24 +212,35 @@ def _begins(m: re.Match[str], lower: str, *, sure: bool) -> bool:
             and not m.string[m.start() - len(before) + word.start() :][0].isupper()
         ):
             return False  # "O2 sat 3/4"
-        small = m["b"].isdigit() and int(m["b"]) in _OF_SO_MANY and int(m["a"]) <= int(m["b"])
+        small = m["b"].isdigit() and int(m["b"]) in OF_SO_MANY and int(m["a"]) <= int(m["b"])
         if small and said in _TO_SO_MUCH:
             return False
-        if small and WEEKDAY_PLACE.get(said, (0, 0))[0] == _IN_GERMAN:
-            return False  # which has points in its dates
+        if m[0] == "2/2" and said not in _DATED and _WORD_BEHIND.match(m.string, m.end()):
+            return False  # "secondary to"
+        if small and said in WEEKDAY_PLACE:
+            if WEEKDAY_PLACE[said][0] == _IN_GERMAN:
+                return False  # which has points in its dates
+            if is_rating(m) or m[0] in _on_many_days(lower):
+                return False
         return sure or not is_rating(m)
     if not m["b"].isdigit():
         return sure or (m["end"] == "." and not is_rating(m))
     if not sure and m["end"] != ".":
         return False
     if not word or said not in _MEASURED:
-        return True
+        # "INR gestern 2.5. Marcumar"
+        value = said in _LATELY and m["end"] and _SENTENCE_END.match(m.string, m.end())
+        return not (value and is_measured(lower, m.start()))
     if _RANGE.search(before):
         return False
     if _ZERO.match(m[0]):
         return True
     if m["end"]:
-        return _FIRM.search(before) is not None or not _SENTENCE_END.match(m.string, m.end())
+        if _FIRM.search(before):
+            return True
+        if said in _UP_TO and is_measured(lower, m.start()):
+            return False  # "INR bis 3.5. toleriert"
+        return not _SENTENCE_END.match(m.string, m.end())
     if _SURER.search(before):
         return True
     joined = _JOINED.match(m.string, m.end())
@@ -229,6 +249,15 @@ def _begins(m: re.Match[str], lower: str, *, sure: bool) -> bool:
     return _FULL.match(m.string, joined.end()) is not None or (
         said == "vom" and _ENDED.match(m.string, joined.end()) is not None
     )
+
+
+@lru_cache(maxsize=2)
+def _on_many_days(lower: str) -> frozenset[str]:
+    """Give the pairs that stand behind several weekdays: half a tablet, since no day is two."""
+    days: dict[str, set[str]] = {}
+    for m in find_near_digits(_WEEKDAY_PAIR, lower):
+        days.setdefault(m["pair"], set()).add(m["day"])
+    return frozenset(pair for pair, names in days.items() if len(names) > 1)
 
 
 def _line_of(text: str, place: int) -> tuple[int, int]:
@@ -247,6 +276,16 @@ def _listed(text: str, lines: set[tuple[int, int]]) -> Iterator[re.Match[str]]:
             inside.setdefault(last, []).append(m)
     for line, pairs in inside.items():
         commas = [m for m in pairs if text[m.end() : m.end() + 1] in (",", ";")]
+        if line in lines:
+            # "CRP am 4.5. 120, 5.5. 80": no sentence begins with a number or in lower case.
+            commas += [
+                m
+                for m in pairs
+                if text[: m.start()].endswith((", ", "; ", " und ", " u. "), max(0, m.start() - 5))
+                and _GOES_ON.match(text, m.end())
+                and m not in commas
+            ]
+            commas.sort(key=re.Match.start)
         if len(commas) < 2 and not (commas and line in lines):
             continue
         last_pair = pairs[-1]
@@ -258,18 +297,13 @@ def _listed(text: str, lines: set[tuple[int, int]]) -> Iterator[re.Match[str]]:
         yield from commas
 
 
-def is_rating(m: re.Match[str]) -> bool:
-    """Say whether a pair is so many of so many, in a sentence that counts or rates something."""
-    if not m["b"].isdigit() or int(m["b"]) not in _OF_SO_MANY or int(m["a"]) > int(m["b"]):
-        return False
-    before = re.split(r"[.;\n]", m.string[max(0, m.start() - _SENTENCE) : m.start()])[-1]
-    behind = re.split(r"[;\n]|\.[ ]", m.string[m.end() : m.end() + _SENTENCE])[0]
-    return _RATED.search(before) is not None or _RATED.search(behind) is not None
-
-
 def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:
+    if not style.month_first and m["b"] in ("7", "12"):
+        before = m.string[max(0, m.start() - 16) : m.start()]
+        if _REVIEW.search(before):
+            return None  # British: in so many weeks or months
     for day, month in _orders(m, month_first=style.month_first):
         stated = day_of(style.year or 2001, month, day)
         if stated:
-            return write_date(m, stated, style, "ab" if day == int(m["a"]) else "ba")
+            return write_date(m, stated, style, layout_of(m, day, style.month_first))
     return None

@@ -15,14 +15,10 @@ from functools import lru_cache
 
 from ingest.deidentify_date_languages import FOREIGN_MONTHS, find_foreign_dates
 from ingest.deidentify_date_lists import ORDINALS, find_date_lists, find_worded_dates
+from ingest.deidentify_date_numbers import find_compact_dates, find_dates, find_plain_dates
 from ingest.deidentify_date_pairs import find_date_pairs, find_order
-from ingest.deidentify_dates import (
-    DATE,
-    DateStyle,
-    find_compact_dates,
-    find_dates,
-    find_plain_dates,
-)
+from ingest.deidentify_date_ranges import find_date_ranges
+from ingest.deidentify_dates import DATE, DateStyle
 from ingest.deidentify_digits import find_near_digits, has_digits, has_login
 from ingest.deidentify_fold import Folded, fold, tokens_of
 from ingest.deidentify_patterns import find_after_words, find_likely, find_long_numbers, find_sure
@@ -174,10 +170,12 @@ class Scrubber:
         order = find_order(plain)
         if order is not None:  # one order for all dates of a text
             style = replace(style, month_first=order)
+        foreign = seen.unspaced or not seen.words.isdisjoint(FOREIGN_MONTHS)
+        yield from find_date_ranges(plain, style, foreign=foreign)
         yield from find_date_lists(plain, style)
         if not seen.words.isdisjoint(ORDINALS):
             yield from find_worded_dates(plain, style)
-        if seen.unspaced or not seen.words.isdisjoint(FOREIGN_MONTHS):
+        if foreign:
             yield from find_foreign_dates(plain, style)
         yield from find_dates(plain, style)
         yield from find_date_pairs(plain, style)
