@@ -20,8 +20,7 @@ Harbor rule, but may be by an expert's finding, 164.514(b)(1).) A subject's even
 all move by the same whole days. Weekdays do not stay.
 
 Not found: nicknames, misspelt names and people of whom no resource tells; what is drawn into a
-picture. Where a name is a very common word or shorter than three letters, see
-deidentify_certainty.py.
+picture. Of very common words, and names of two letters, see deidentify_certainty.py.
 """
 
 import json
