@@ -25,10 +25,8 @@ def spoil_events(timelines: Timelines, *, how: OfEvents, seed: int = 0) -> Timel
     events = timelines.events
     mine = events["modality"] == str(Modality.EVENTS)
     parts = [how(events[mine].copy(), np.random.default_rng(seed)), events[~mine]]
-    together = pd.concat(parts).sort_values(["row", "time"], na_position="first", kind="stable")
-    return Timelines(
-        index=timelines.index, events=together.reset_index(drop=True), images=timelines.images
-    )
+    together = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+    return Timelines(index=timelines.index, events=together, images=timelines.images)
 
 
 def spoil_notes(timelines: Timelines, *, how: OfText, seed: int = 0) -> Timelines:
