@@ -79,7 +79,7 @@ def disturbances(spreads: Spreads, place: Path, seed: int) -> Iterator[Disturban
     }
     mistyped = partial(spoil_notes, how=_mistyped, seed=seed)
     for size, apply in noisy.items():
-        yield Disturbance("events", f"values with noise of {size:g} deviations", apply)
+        yield Disturbance("events", f"values with noise of {size:g} SD", apply)
     for share in (0.25, 0.5):
         lost = partial(spoil_events, how=partial(_lost, share=share), seed=seed)
         yield Disturbance("events", f"1 in {1 / share:g} lost", lost)
@@ -94,7 +94,7 @@ def disturbances(spreads: Spreads, place: Path, seed: int) -> Iterator[Disturban
         spoilt = mistyped(noisy[0.5](timelines))
         return spoil_films(spoilt, how=_blurred, place=place / "all", seed=seed)
 
-    yield Disturbance("all", "noise of 0.5, mistyped and blurred", all_three)
+    yield Disturbance("all", "noise of 0.5 SD, mistyped, blurred", all_three)
     every = list(Modality)
     for gone in [{m} for m in every] + [set(every) - {m} for m in reversed(every)]:
         left = frozenset(every) - gone

@@ -99,10 +99,14 @@ def _robustness(a: argparse.Namespace, place: Path, scratch: Path) -> None:
     seed = _ELSEWHERE + a.seed
     elsewhere = (Hospital(place / f"{w}-{seed}", w, seed, a.elsewhere) for w in others)
     hospital = Hospital(place / f"{a.world}-{a.seed}", a.world, a.seed, a.patients)
-    cell = run_robustness(hospital, training, a.held_out, elsewhere, scratch=scratch, code=code)
+    cell = {}
     file = a.results / f"robustness-{a.world}-{training}-{a.seed}.json"
-    file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
-    print(table_of_robustness(cell, code), flush=True)
+    for cell in run_robustness(
+        hospital, training, a.held_out, elsewhere, scratch=scratch, code=code
+    ):
+        file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
+        print(f"{cell['rows'][-1]['part']}: {cell['rows'][-1]['name']}", flush=True)
+    print(table_of_robustness(cell, code))
 
 
 def _choices(a: argparse.Namespace, place: Path) -> None:

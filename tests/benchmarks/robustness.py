@@ -46,8 +46,10 @@ def run_robustness(
     *,
     scratch: Path,
     code: str,
-) -> dict[str, Any]:
+) -> Iterator[dict[str, Any]]:
     """Train on so many patients and say what each disturbance does to the risks of others.
+
+    It takes an hour: the cell is given again after each row, with all the rows that it has by then.
 
     Args:
         hospital: whose patients it is trained on.
@@ -69,20 +71,9 @@ def run_robustness(
     picked = np.random.default_rng(hospital.seed).permutation(table.rows("held_out"))[:held_out]
     rows = read_rows(hospital.store, table, np.sort(picked), **asked)
     judge = Judge(served, best_simple(served, task), rows, hospital.seed)
-    judge.undisturbed["oracle"] = _oracle(hospital, rows)
-    found = [judge.undisturbed]
-    for each in disturbances(spreads, scratch / "films", hospital.seed):
-        print(f"{each.part}: {each.name}", flush=True)
-        found.append(judge.disturbed(each.part, each.name, each.apply(rows.timelines)))
-    for times in (0.5, 2.0):
-        found += judge.at_prevalence(times, learnt=served.prevalence[task])
-    for other in elsewhere:
-        print(f"another world: {other.world}", flush=True)
-        away = ServedRun(run, cache=other.tokens)
-        theirs = read_cohort(other.cohort(0, other.patients))
-        there = read_rows(other.store, theirs, theirs.rows("held_out"), **asked)
-        found += _elsewhere(away, judge.simple, other, there, learnt=served.prevalence[task])
-    return {
+    learnt = served.prevalence[task]
+    found = [judge.undisturbed | {"oracle": _oracle(hospital, rows)}]
+    cell = {
         "code": code,
         "world": hospital.world,
         "seed": hospital.seed,
@@ -92,8 +83,20 @@ def run_robustness(
         "champion": champion["model"],
         "simple": judge.simple,
         "alpha": ALPHA,
-        "rows": found,
     }
+    yield cell | {"rows": found}
+    for each in disturbances(spreads, scratch / "films", hospital.seed):
+        found.append(judge.disturbed(each.part, each.name, each.apply(rows.timelines)))
+        yield cell | {"rows": found}
+    for times in (0.5, 2.0):
+        found += judge.at_prevalence(times, learnt=learnt)
+        yield cell | {"rows": found}
+    for other in elsewhere:
+        away = ServedRun(run, cache=other.tokens)
+        theirs = read_cohort(other.cohort(0, other.patients))
+        there = read_rows(other.store, theirs, theirs.rows("held_out"), **asked)
+        found += _elsewhere(away, judge.simple, other, there, learnt=learnt)
+        yield cell | {"rows": found}
 
 
 def best_simple(served: ServedRun, task: str) -> str:

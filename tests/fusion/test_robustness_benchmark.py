@@ -54,7 +54,7 @@ def parts(timelines: Timelines, modality: Modality) -> pd.DataFrame:
 def test_noise_has_no_mean_and_the_size_that_is_named(sound: Timelines, tmp_path: Path) -> None:
     found, deviation = every(sound, tmp_path), np.log(values(sound)).std()
     half, whole = (
-        np.log(values(found[f"events: values with noise of {size} deviations"].apply(sound)))
+        np.log(values(found[f"events: values with noise of {size} SD"].apply(sound)))
         - np.log(values(sound))
         for size in ("0.5", "1")
     )
@@ -68,7 +68,7 @@ def test_noise_is_added_to_values_that_may_be_negative(sound: Timelines, tmp_pat
     mine = events["code"] == PRESSURE
     events.loc[mine, "numeric_value"] -= 120
     shifted = Timelines(index=sound.index, events=events, images=sound.images)
-    noisy = every(shifted, tmp_path)["events: values with noise of 1 deviations"].apply(shifted)
+    noisy = every(shifted, tmp_path)["events: values with noise of 1 SD"].apply(shifted)
     off = values(noisy) - values(shifted)
     assert off.std() == pytest.approx(values(shifted).std(), rel=0.1)
     assert abs(np.corrcoef(off, values(shifted))[0, 1]) < 0.15
