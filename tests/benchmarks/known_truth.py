@@ -31,15 +31,15 @@ from ingest.splits import SHARES
 from ingest.timeline import Timelines
 from ingest.world import WORLDS
 
-__all__ = ["HELD_OUT", "Hospital", "run_cell"]
+__all__ = ["EVERYTHING", "HELD_OUT", "RESAMPLES", "Hospital", "run_cell", "score_rows"]
 
 HELD_OUT = 5000
 _TASK = Path(__file__).parents[2] / "ingest" / "tasks" / "heart_failure_1y.yaml"
 _UNLABELLED = 1.12  # some patients are lost to follow-up or had heart failure before
 _ROWS_AT_ONCE = 1000
-_RESAMPLES = 1000
+RESAMPLES = 1000
 _NEAREST = 500
-_EVERYTHING = "events+notes+images"
+EVERYTHING = "events+notes+images"
 
 
 class Hospital:
@@ -47,7 +47,7 @@ class Hospital:
 
     def __init__(self, place: Path, world: str, seed: int, patients: int):
         """Simulate and ingest so many patients with a label, unless they are there."""
-        self.place, self.world, self.seed = place, world, seed
+        self.place, self.world, self.seed, self.patients = place, world, seed, patients
         source, done = place / "hospital", place / f"done-{patients}"
         self.store, self.tokens, self.truth = place / "store", place / "tokens", place / "truth"
         if done.exists():
@@ -128,10 +128,10 @@ def run_cell(
     asked = {"exclude_codes": served.exclude_codes}
     rows = read_rows(hospital.store, table, table.rows("held_out"), **asked)
     truth = hospital.risks(rows.subjects)
-    models = {name: _score(served.scorer(name), rows) for name in served.names}
-    by_subset = {subset_name(chosen): _score(served, rows, chosen) for chosen in subsets()}
+    models = {name: score_rows(served.scorer(name), rows.timelines) for name in served.names}
+    by_subset = {subset_name(s): score_rows(served, rows.timelines, s) for s in subsets()}
     label = rows.labels[:, 0].astype(np.float64)
-    resamples = draw_resamples(rows.subjects, resamples=_RESAMPLES, seed=0)
+    resamples = draw_resamples(rows.subjects, resamples=RESAMPLES, seed=0)
 
     def told(risk: np.ndarray) -> dict[str, Any]:
         found = measure(risk, label, resamples, threshold=None)
@@ -155,7 +155,7 @@ def run_cell(
             name: paired("auroc", truth[name], risk, label, resamples)
             for name, risk in by_subset.items()
         },
-        "interval": _coverage(_intervals(served, rows), told_of_all, truth[_EVERYTHING]),
+        "interval": _coverage(_intervals(served, rows), told_of_all, truth[EVERYTHING]),
         "attention_over_stacked": paired(
             "auroc", models["attention"], models["stacked"], label, resamples
         ),
@@ -174,12 +174,13 @@ def _sizes(training: int) -> list[int]:
     return sizes.tolist()
 
 
-def _score(
-    scorer: Scorer, rows: Rows, modalities: frozenset[Modality] = frozenset(Modality)
+def score_rows(
+    scorer: Scorer, timelines: Timelines, modalities: frozenset[Modality] = frozenset(Modality)
 ) -> np.ndarray:
-    starts = range(0, len(rows), _ROWS_AT_ONCE)
-    parts = [np.arange(s, min(s + _ROWS_AT_ONCE, len(rows))) for s in starts]
-    said = [scorer.score(rows.timelines.take(part), modalities)[:, 0] for part in parts]
+    """Give each row's risk of the one task, [b], so many rows at once as fit in memory."""
+    starts = range(0, len(timelines), _ROWS_AT_ONCE)
+    parts = [np.arange(s, min(s + _ROWS_AT_ONCE, len(timelines))) for s in starts]
+    said = [scorer.score(timelines.take(part), modalities)[:, 0] for part in parts]
     return np.concatenate(said).astype(np.float64)
 
 

@@ -2,14 +2,18 @@
 
     .venv/bin/python -m tests.benchmarks.quality truth [--worlds NAME …] [--training N …] \\
         [--seeds N …] [--place DIR]
+    .venv/bin/python -m tests.benchmarks.quality robustness [--world NAME] [--training N] \\
+        [--held-out N] [--elsewhere N] [--patients N] [--seed N] [--place DIR]
     .venv/bin/python -m tests.benchmarks.quality table
     .venv/bin/python -m tests.benchmarks.quality choices [--training N] [--held-out N] [--place DIR]
 
 `truth` works through cells (a world, a number of training patients, a seed), each of which takes
 from minutes to hours, and writes what it found of each into results/; a cell that is there is not
 done again, unless it was made by other code of the models. `table` prints what is there. A cell's
-file holds figures of simulated patients, and nobody's data. `choices` says what each choice of the
-model's first part is worth, on a hospital that is in no other table.
+file holds figures of simulated patients, and nobody's data. `robustness` says what noise, what is
+missing, another prevalence and other worlds do to a run's risks; its hospital and its run are those
+of `truth`, if that has worked in the same place. `choices` says what each choice of the model's
+first part is worth, on a hospital that is in no other table.
 """
 
 import argparse
@@ -18,6 +22,7 @@ import hashlib
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +31,49 @@ import numpy as np
 from ingest.world import WORLDS
 from tests.benchmarks.choices import SEED, judge_choices
 from tests.benchmarks.known_truth import HELD_OUT, Hospital, run_cell
+from tests.benchmarks.robustness import run_robustness, table_of_robustness
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[2]
 _FITTING = ("fusion/fitting.py", "encoders/frozen.py")
 _BESIDE = ("run.py",)  # reads and writes files, and knows of no model
+_LARGEST = 10_000
+_ELSEWHERE = 500  # added to a seed: patients of another world are drawn anew
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Do what is asked for and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("truth", "table", "choices"))
+    parser.add_argument("what", choices=("truth", "robustness", "table", "choices"))
     worlds = sorted(file.stem for file in WORLDS.glob("*.yaml"))
     parser.add_argument("--worlds", nargs="+", choices=worlds, default=worlds)
-    parser.add_argument("--training", nargs="+", type=int, default=[2000, 10_000])
+    parser.add_argument("--training", nargs="+", type=int, default=[2000, _LARGEST])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--held-out", type=int, default=HELD_OUT)
+    parser.add_argument("--world", choices=worlds, default="default", help="of robustness")
+    parser.add_argument("--seed", type=int, default=0, help="of robustness")
+    parser.add_argument("--elsewhere", type=int, default=1000, help="patients of each other world")
+    parser.add_argument(
+        "--patients",
+        type=int,
+        default=_LARGEST + HELD_OUT,
+        help="that robustness simulates (default: as many as truth does)",
+    )
     parser.add_argument("--place", type=Path, help="where hospitals are kept (default: nowhere)")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    a = parser.parse_args()
+    a = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="medweave-quality-") as name:
         if a.what == "truth":
             _known_truth(a, a.place or Path(name))
+        if a.what == "robustness":
+            _robustness(a, a.place or Path(name), Path(name))
+            return
         if a.what == "choices":
             _choices(a, a.place or Path(name))
             return
-    print(table_of_truth(_read(a.results)))
+    print(table_of_truth(_read(a.results, "truth")))
+    for cell in _read(a.results, "robustness"):
+        print("\n" + table_of_robustness(cell, hash_of_models()))
 
 
 def _known_truth(a: argparse.Namespace, place: Path) -> None:
@@ -68,6 +90,23 @@ def _known_truth(a: argparse.Namespace, place: Path) -> None:
                 cell = run_cell(hospital, training, a.held_out, code=code)
                 file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
                 print(table_of_truth([cell]), flush=True)
+
+
+def _robustness(a: argparse.Namespace, place: Path, scratch: Path) -> None:
+    a.results.mkdir(parents=True, exist_ok=True)
+    code, training = hash_of_models(), min(a.training)
+    others = sorted(file.stem for file in WORLDS.glob("*.yaml") if file.stem != a.world)
+    seed = _ELSEWHERE + a.seed
+    elsewhere = (Hospital(place / f"{w}-{seed}", w, seed, a.elsewhere) for w in others)
+    hospital = Hospital(place / f"{a.world}-{a.seed}", a.world, a.seed, a.patients)
+    cell = {}
+    file = a.results / f"robustness-{a.world}-{training}-{a.seed}.json"
+    for cell in run_robustness(
+        hospital, training, a.held_out, elsewhere, scratch=scratch, code=code
+    ):
+        file.write_text(json.dumps(cell, indent=1) + "\n", "utf-8")
+        print(f"{cell['rows'][-1]['part']}: {cell['rows'][-1]['name']}", flush=True)
+    print(table_of_robustness(cell, code))
 
 
 def _choices(a: argparse.Namespace, place: Path) -> None:
@@ -114,8 +153,8 @@ def _is_docstring(node: ast.AST) -> bool:
     return isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
-def _read(place: Path) -> list[dict[str, Any]]:
-    files = sorted(place.glob("truth-*.json"))
+def _read(place: Path, what: str) -> list[dict[str, Any]]:
+    files = sorted(place.glob(f"{what}-*.json"))
     return [json.loads(file.read_text("utf-8")) for file in files]
 
 

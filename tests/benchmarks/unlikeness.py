@@ -11,7 +11,7 @@ are trained on: that takes some 20 minutes, nearly all of it reading films.
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,14 @@ from ingest.labels import read_cohort
 from ingest.schema import Modality
 from ingest.timeline import Timelines
 from tests.benchmarks.known_truth import Hospital
+from tests.benchmarks.spoilt import (
+    OfEvents,
+    OfFilm,
+    OfText,
+    spoil_events,
+    spoil_films,
+    spoil_notes,
+)
 
 _SEED = 60
 """Of the hospital; no other table has it."""
@@ -43,10 +51,6 @@ _GERMAN = (
 )
 _BUSINESS = "The board met on Monday. Revenue rose by four percent. A warehouse opens in spring."
 _LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz     "))
-
-_Events = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
-_Text = Callable[[str, np.random.Generator], str]
-_Film = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def main() -> None:
@@ -81,10 +85,10 @@ def _lines(served: ServedRun, sound: Timelines, most: int, films: Path) -> Itera
     told = served.unlikeness(sound)
     yield f"| nothing | {len(sound)} | {100 * told.unlike().mean():.1f} % | |"
     spoilers = {
-        Modality.EVENTS: {k: partial(_spoil_events, how=how) for k, how in _events().items()},
-        Modality.NOTES: {k: partial(_spoil_notes, how=how) for k, how in _texts().items()},
+        Modality.EVENTS: {k: partial(spoil_events, how=how) for k, how in _events().items()},
+        Modality.NOTES: {k: partial(spoil_notes, how=how) for k, how in _texts().items()},
         Modality.IMAGES: {
-            name: partial(_spoil_films, how=how, place=films / f"{i}")
+            name: partial(spoil_films, how=how, place=films / f"{i}")
             for i, (name, how) in enumerate(_films().items())
         },
     }
@@ -101,39 +105,7 @@ def _lines(served: ServedRun, sound: Timelines, most: int, films: Path) -> Itera
             yield f"| {modality}: {name} | {len(has)} | {share} | {auroc:.3f} |"
 
 
-def _spoil_events(timelines: Timelines, *, how: _Events) -> Timelines:
-    events = timelines.events
-    mine = events["modality"] == str(Modality.EVENTS)
-    parts = [how(events[mine].copy(), np.random.default_rng(0)), events[~mine]]
-    together = pd.concat(parts).sort_values(["row", "time"], na_position="first", kind="stable")
-    return Timelines(
-        index=timelines.index, events=together.reset_index(drop=True), images=timelines.images
-    )
-
-
-def _spoil_notes(timelines: Timelines, *, how: _Text) -> Timelines:
-    events, rng = timelines.events.copy(), np.random.default_rng(0)
-    written = events["text_value"].notna() & (events["modality"] == str(Modality.NOTES))
-    events.loc[written, "text_value"] = [
-        how(str(text), rng) for text in events.loc[written, "text_value"]
-    ]
-    return Timelines(index=timelines.index, events=events, images=timelines.images)
-
-
-def _spoil_films(timelines: Timelines, *, how: _Film, place: Path) -> Timelines:
-    events, rng = timelines.events.copy(), np.random.default_rng(0)
-    place.mkdir(parents=True)
-    shown = events["image"].notna()
-    names = []
-    for number, name in enumerate(events.loc[shown, "image"]):
-        with Image.open(timelines.images / str(name)) as film:
-            names.append(f"{number}.png")
-            how(film.convert("L"), rng).save(place / names[-1])
-    events.loc[shown, "image"] = names
-    return Timelines(index=timelines.index, events=events, images=place)
-
-
-def _events() -> dict[str, _Events]:
+def _events() -> dict[str, OfEvents]:
     return {
         "every code of an unknown system": partial(_renamed, share=1.0),
         "3 in 10 codes of an unknown system": partial(_renamed, share=0.3),
@@ -167,7 +139,7 @@ def _mistyped(events: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return events
 
 
-def _texts() -> dict[str, _Text]:
+def _texts() -> dict[str, OfText]:
     return {
         "gibberish": lambda text, rng: "".join(rng.choice(_LETTERS, len(text))),
         "words shuffled": lambda text, rng: " ".join(rng.permutation(text.split())),
@@ -179,7 +151,7 @@ def _texts() -> dict[str, _Text]:
     }
 
 
-def _films() -> dict[str, _Film]:
+def _films() -> dict[str, OfFilm]:
     turn, flip = Image.Transpose.ROTATE_90, Image.Transpose.FLIP_LEFT_RIGHT
     return {
         "noise": lambda film, rng: Image.fromarray(
