@@ -173,7 +173,7 @@ def _pairs(text: str) -> list[re.Match[str]]:
                 pairs.setdefault(m.start(), m)
     for place in find_kin(text, list(pairs.values())):
         m = PAIR.match(text, place)
-        if m is not None:
+        if m is not None and _is_day(m):
             pairs.setdefault(place, m)
     return list(pairs.values())
 
@@ -189,8 +189,10 @@ def _next_pair(m: re.Match[str]) -> re.Match[str] | None:
 
 
 def _is_day(m: re.Match[str]) -> bool:
-    """Say whether a pair is a day of some year, in either order."""
-    return any(day_of(2000, month, day) for day, month in _orders(m, month_first=False))
+    """Say whether a pair is a day of some year, in either order, and not round the clock."""
+    return m[0] != "24/7" and any(
+        day_of(2000, month, day) for day, month in _orders(m, month_first=False)
+    )
 
 
 def _orders(m: re.Match[str], *, month_first: bool) -> list[tuple[int, int]]:

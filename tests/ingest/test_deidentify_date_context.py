@@ -160,6 +160,7 @@ def test_no_dose_or_score_of_another_country_is_changed(text: str) -> None:
         ("Cr 2.1 on 8/6, 1.4 on 8/8", "Cr 2.1 on 10/4, 1.4 on 10/6"),
         ("Mon 1/2, Tue 1/3", "Fri 3/1, Sat 3/2"),
         ("2/2/2024 fever", "4/1/2024 fever"),
+        ("Started 8/4, stopped 8/7. 24/7 care.", "Started 10/2, stopped 10/5. 24/7 care."),
         ("on 2/2 fever free; on 3/4 oxygen stopped", "on 4/1 fever free; on 5/2 oxygen stopped"),
     ],
 )
