@@ -2,7 +2,8 @@
 -- cannot read any form.
 --
 -- `time`: the later of the document's own `date` and the `creation` of the form that we read, which
--- nobody had before; without both the end of `context.period` (R5: `period`), or the encounter's end.
+-- nobody had before (but a `creation` of "2024" says nothing of a `date` in that year); without both the end
+-- of `context.period` (R5: `period`), or the encounter's end.
 -- With a document status of amended, corrected or appended, not before `meta.lastUpdated`; where neither
 -- that nor the form's `creation` says when it was changed, from its encounter's end, else it is left out:
 -- `date` is when it was first filed. `occurred`: the period's start. A superseded document was what was
@@ -26,6 +27,7 @@ dated AS (
     SELECT
         *,
         changed AND coalesce(updated, made) IS NULL AS changed_some_time,
+        CASE WHEN changed OR coalesce(made_from > "date.last", true) THEN made END AS later,
         coalesce("context.period.ended", "period.ended") AS ended,
         coalesce("context.period.ended_from", "period.ended_from") AS ended_from
     FROM read
@@ -34,7 +36,7 @@ SELECT
     place, subject_key,
     CASE WHEN changed_some_time
          THEN CASE WHEN encounter_end IS NOT NULL THEN greatest("date.last", ended, encounter_end) END
-         ELSE coalesce(greatest("date.last", made, CASE WHEN changed THEN updated END), ended, encounter_end)
+         ELSE coalesce(greatest("date.last", later, CASE WHEN changed THEN updated END), ended, encounter_end)
          END AS time,
     CASE WHEN changed_some_time THEN greatest("date.first", ended_from, encounter_end_from)
          ELSE coalesce(

@@ -2,7 +2,7 @@
 --
 -- `time`: `whenHandedOver`, else `whenPrepared`, else the encounter's end, and not before `recorded` (R5);
 -- outside encounters that alone. What is being prepared, on hold, declined, cancelled or entered in error was
--- not handed out, and is skipped; so is whatever is not completed (`in-progress`: ready for pickup) and has no
+-- not handed out, and is skipped; so is whatever has another status (`in-progress`: ready for pickup) and no
 -- `whenHandedOver`.
 --
 -- times: whenHandedOver whenPrepared recorded
@@ -25,6 +25,6 @@ SELECT
     drug.display AS display,
     list_prepend(drug.code, drug.parents) AS parents,
     CASE WHEN status IN ('preparation', 'on-hold', 'declined', 'cancelled', 'entered-in-error') THEN status
-         WHEN "whenHandedOver" IS NULL AND status IS DISTINCT FROM 'completed' THEN 'not handed over'
+         WHEN "whenHandedOver" IS NULL AND status NOT IN ('completed', '') THEN 'not handed over'
          WHEN drug.code IS NULL THEN 'no code' END AS skip
 FROM medicated

@@ -43,16 +43,17 @@ def device(name: str, status: str, **more: Any) -> dict[str, Any]:
 SPEC = Spec(
     title="Where the best date is missing",
     says="""
-        A document counts from its own `date`, even where its file was made before: it was signed
-        then. Without a date it counts from when the file was made, then from the end of what it is
-        about (R4 and R5 say that in two places). Harm without the date of a record was known when
-        it was detected, if that is later than when it was done. The use of a device that goes on is
-        known from its start, one that ended from its end, unless somebody wrote down when it was
-        told. A picture that nobody dated was there when its file was made. Drugs, procedures and
-        studies that go on are known from their start. Images are known from when the study began;
-        it says what they are by its own modalities, else those of its series, and what is only
-        registered or was cancelled has none. What was measured, or a device used, several times is
-        known from the last of them and began with the first, in whichever order they are written.
+        A document counts from its own `date`, even where its file was made before, or in a month or
+        year that has the date in it: it was signed then. Without a date it counts from when the
+        file was made, then from the end of what it is about (R4 and R5 say that in two places).
+        Harm without the date of a record was known when it was detected, if that is later than when
+        it was done. The use of a device that goes on is known from its start, one that ended from
+        its end, unless somebody wrote down when it was told. A picture that nobody dated was there
+        when its file was made. Drugs, procedures and studies that go on are known from their start.
+        Images are known from when the study began; it says what they are by its own modalities,
+        else those of its series, and what is only registered or was cancelled has none. What was
+        measured, or a device used, several times is known from the last of them and began with the
+        first, in whichever order they are written.
     """,
     resources=[
         {"resourceType": "Patient", "id": "p"},
@@ -66,6 +67,8 @@ SPEC = Spec(
         },
         document("signed", date=EVENING, creation=MORNING, context={"period": DAYS}),
         document("made", creation=NOON, context={"period": DAYS}),
+        document("made in May", date=EVENING, creation="2020-05", context={"period": DAYS}),
+        document("made later", date=NOON, creation=EVENING, context={"period": DAYS}),
         document("about", context={"period": DAYS}),
         document("about R5", period=DAYS),
         {
@@ -159,12 +162,14 @@ SPEC = Spec(
         2020-05-04 20:00:00 | 2020-05-04 08:00:00 | ADVERSE_EVENT//SNOMED//1912002  |
         2020-05-04 20:00:00 | 2020-05-04 08:00:00 | DEVICE//TEXT//CRUTCHES          |
         2020-05-04 20:00:00 |                     | IMAGING//DX                     |
+        2020-05-04 20:00:00 | 2020-05-01 08:00:00 | NOTE//SNOMED//371530004         | "made in May"
+        2020-05-04 20:00:00 | 2020-05-01 08:00:00 | NOTE//SNOMED//371530004         | "made later"
         2020-05-04 20:00:00 | 2020-05-01 08:00:00 | NOTE//SNOMED//371530004         | "signed"
         2020-05-04 20:00:00 | 2020-05-04 08:00:00 | SNOMED//27113001                | 80
         2020-05-30 08:00:00 |                     | ENCOUNTER_END//IMP              |
     """,
     accounts={
-        "projected": 17,
+        "projected": 19,
         "skipped": {
             "ImagingStudy: registered": 1,
             "ImagingStudy: cancelled": 1,

@@ -113,6 +113,10 @@ DRUGS = Spec(
             dispensed(f"{status} prepared", status=status, whenPrepared="2020-05-06T08:00:00Z")
             for status in ("in-progress", "stopped", "unknown")
         ),
+        {  # as STU3 may write it
+            **dispensed("nobody-says", whenPrepared="2020-05-09T08:00:00Z"),
+            "status": None,
+        },
         dispensed("ready-recorded", status="in-progress", recorded="2020-05-06T08:00:00Z"),
         dispensed("first-part", status="in-progress", whenHandedOver="2020-05-08T08:00:00Z"),
         *(
@@ -153,12 +157,13 @@ DRUGS = Spec(
         2020-05-06 08:00:00 |                     | DISPENSED//RXNORM//243670 |
         2020-05-07 08:00:00 |                     | DISPENSED//RXNORM//243670 |
         2020-05-08 08:00:00 |                     | DISPENSED//RXNORM//243670 |
+        2020-05-09 08:00:00 |                     | DISPENSED//RXNORM//243670 |
         2020-05-10 08:00:00 | 2019-01-01 08:00:00 | STATED//RXNORM//6918      |
         2020-05-20 08:00:00 |                     | STATED//RXNORM//6918      |
         2020-05-30 08:00:00 | 2020-05-12 08:00:00 | STATED//RXNORM//6918      |
     """,
     accounts={
-        "projected": 8,
+        "projected": 9,
         "skipped": {
             "MedicationDispense: preparation": 1,
             "MedicationDispense: on-hold": 1,
@@ -179,6 +184,7 @@ DRUGS = Spec(
         Label(prediction_time="2020-05-06 08:00:00", value=True),
         Label(prediction_time="2020-05-07 08:00:00", value=True),
         Label(prediction_time="2020-05-08 08:00:00", value=True),
+        Label(prediction_time="2020-05-09 08:00:00", value=True),
     ),
 )
 
