@@ -38,8 +38,10 @@ _FULL_STATES = (
 _COUNTRIES = (
     r"(?:England|Scotland|Wales|Ireland|U\.?K\b|U\.?S\.?A\b|United[ ](?:Kingdom|States)|Canada"
     r"|Ontario|Germany|Deutschland|NRW|Hessen|Bayern|Sachsen|France|Frankreich|Italy|Italien"
-    r"|Austria|Österreich|Switzerland|Schweiz|Poland|Polen|Peru|Spain|Spanien|Australia|India)"
+    r"|Austria|Österreich|Switzerland|Schweiz|Poland|Polen|Peru|Spain|Spanien|Australia|India"
+    r"|[A-Z][a-z]+shire|Kent|Surrey|Essex|Sussex)\b"
 )
+_SHORT_STATES = r"Ala?|Calif?|Conn|Fla|Ill|Ind|Mich|Minn|N\.?[HJY]|Ore|Penna?|Pa|Tex|Wisc?"
 _GOES_ON = (
     r"(?:[ ]{0,2}(?:[.,;)!?\"'\n\r]|\Z)|[ ]{1,2}(?:and|with|w/|since|for|where|who|but|alone|to"
     r"|until|before|after|last|this|when|while|area|at|on|by|near|in|is|was|as|via|again|alone"
@@ -53,10 +55,13 @@ _STATE_NEXT = re.compile(
     rf",?[ ](?:(?:{_STATES})[ ,]{{1,2}}\d{{5}}(?!\d)|(?:{_SURE_STATES})(?![^\W_])|{_FULL_STATES}\b)"
     rf"|,[ ](?i:{_FULL_STATES})\b|,[ ](?:{_STATES})(?![^\W_]){_GOES_ON}"
     rf"|,?[ ](?:{_STATES})[ ](?i:native|residents?)\b|(?:,|[ ]\()[ ]?(?i:{_COUNTRIES})"
+    rf"|,[ ](?:{_SHORT_STATES})\."
+    r"|[ ]?(?:[/(]|\ba\.[ ]?d\.|[ ]an[ ]der)[ ]?(?:Saale|Main|Oder|Ruhr)\b"
 )
 # PA, CT, MS and the like are a view, a scan and a mental state, too.
 _DOUBTFUL_STATE = re.compile(rf"[ ](?:{_STATES})(?![^\W_]){_GOES_ON}")
 _STATE_AND_CODE = re.compile(rf",?[ ](?:{_STATES})[ ,]{{1,2}}\d{{5}}(?!\d)", re.IGNORECASE)
+_NO_WORD = re.compile(r",[ ](?!(?:in|or|ok|me|hi|oh|as)\b)")
 _ANY_STATE = re.compile(rf",[ ](?:{_STATES})(?![^\W_])|,?[ ]{_FULL_STATES}\b", re.IGNORECASE)
 _PREPOSITION = (
     r"[ ](?:back |out |alone )?(?:in|at|of|on|from|to|near|outside|around|nach|aus|bei|von|an|am"
@@ -100,6 +105,7 @@ _BEHIND_TO = re.compile(
     r"|geflogen|überwiesen|ziehen|fahren|verlegen)\b"
 )
 _NACH = re.compile(r"(?i)\bnach[ \n]{1,2}\Z")
+_COMES_FROM = re.compile(r"(?i)\b(?:from|lives? in|living in|resident of)[ \n]{1,2}\Z")
 _ONCE = re.compile(r"(?i)[ ](?:originally|kommend|stammend)\b")
 _PERSON_FROM = re.compile(
     r"(?i)\b(?:pt|pat|patient(?:in)?|he|she|they|is|was|man|woman|male|female|gentleman|lady|m|f|yo"
@@ -110,6 +116,12 @@ _LABEL = re.compile(
     r"(?i)(?<![^\W_])(?:home|home ?town|city|town|wohnort|ort(?:, ?datum)?|adresse|address"
     r"|anschrift|residence|residency|resides|lives|wohnhaft|wohnsitz|stadt|city/state|geburtsort"
     r"|birth ?place|place of birth|heimatort|herkunft)[ ]?[:=][ \t]*\Z"
+)
+_DOCTOR = re.compile(
+    r"(?:\b(?:Dr|Prof)\.?(?:[ ](?:med\.|[A-ZÄÖÜ][\w.-]*)){1,3}"
+    r"|(?i:klinik(?:um)?|krankenhaus|praxis|hospital|clinic)"
+    r"(?:[ ](?:für|und|of|for|[A-ZÄÖÜ][\w.-]*)){0,4})"
+    r",[ ]\Z"
 )
 _IN_ADDRESS = re.compile(
     r"(?i)(?<![^\W_])(?:adresse|address|anschrift|wohnhaft|residence)[ ]?[:=][^\n;]{0,40}"
@@ -134,7 +146,7 @@ _DATED = re.compile(rf"(?:[ ]?\([^)\n]{{1,15}}\))?,[ ]?den[ ]{_DATE}", re.I)
 _HOUSE_BEFORE = re.compile(
     r"(?i)(?:klinik(?:um|en)?|kliniken|krankenhaus(?:es)?|hospital|spital|stift|kreis|(?:pflege|senioren"
     r"|alten|alters|wohn)heim|hospiz|notaufnahme|rettungsstelle|rettungsdienst|praxis|\bmvz|\buni"
-    r"|universität|gesundheitsamt|jugendamt|amtsgericht|polizei|feuerwehr|bahnhof|jva|stadt|reha"
+    r"|universität|gesundheitsamt|jugendamt|amtsgericht|polizei|feuerwehr|bahnhof|jva|zentrum|ambulanz|helios|asklepios|vivantes|\buk|\bukh|stadt|reha"
     r"|university of|city of|town of|county of|borough of|diocese of|port of)[ ]{1,2}\Z"
 )
 _EATEN = re.compile(
@@ -145,7 +157,7 @@ _HOUSE = (
     r"(?:hospitals?|hosp\b|med(?:ical|\.)?[ ](?:cent(?:er|re)|ctr)|clinics?|infirmary|nursing home"
     r"|(?:nursing|rehab\w*|health|care|dialysis|surgery|cancer)[ ](?:cent(?:er|re)|ctr|facility"
     r"|system|home)|rehab\w*|hospice|fire (?:dep\w*|rescue)|police|sheriff|airport|university"
-    r"|college|high school|prison|jail|county|klinikum|krankenhaus)"
+    r"|college|high school|prison|jail|county|pharmacy|klinikum|krankenhaus)"
     r"(?![^\W_]|[ -](?:course|stays?|days?|visits?|follow|discharge|admission|bed|appointment"
     r"|diet))"
 )
@@ -220,7 +232,8 @@ def names_place(text: str, start: int, end: int, *, ordinary: bool) -> bool:
         if _STATE_AND_CODE.match(text, end):
             return True
         if ordinary:
-            return False
+            state = _NO_WORD.match(text, end) and _ANY_STATE.match(text, end)
+            return (state and _COMES_FROM.search(text, from_start, start)) is not None
         alone = _ALONE.search(text, from_start, start) and _ENDS.match(text, end)
         behind = _BEHIND.match(text, end) or _ANY_STATE.match(text, end)
         return (alone or behind or _AT.search(text, from_start, start)) is not None
@@ -244,7 +257,7 @@ def _stands_in_address(text: str, before: str, end: int, *, quality: bool) -> bo
     goes_on = _ON.match(text, end) is not None
     if goes_on and (_LABEL.search(before) or _IN_ADDRESS.search(before)):
         return True
-    if goes_on and not quality and _BEHIND_STREET.search(before):
+    if goes_on and not quality and (_BEHIND_STREET.search(before) or _DOCTOR.search(before)):
         return True
     alone = _LINE.search(before) is not None
     if _DATED.match(text, end) or (alone and not quality and _HEAD.match(text, end)):
