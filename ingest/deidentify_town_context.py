@@ -186,7 +186,7 @@ _THING_NEXT = re.compile(
     r"|strips?|of|scores?|und|oder|um)(?![^\W_])"
 )
 # "Plaster of Paris", "New York Heart Association", "Aurora kinase": called after no patient's town.
-_CALLED_BEHIND = re.compile(r"(?i)[ ](?:classification|system|kinases?|heart association)\b")
+_CALLED_BEHIND = re.compile(r"(?i)[ ](?:classification|kinases?|heart association)\b")
 _CALLED_BEFORE = re.compile(r"(?i)\bplaster of[ ]\Z")
 _QUALITIES = frozenset(
     """
