@@ -9,7 +9,7 @@ Not every token of a name can go wherever it stands, so there are five degrees o
                another name; of towns, those that are no word that is known of
     CONTEXT    names that are ordinary words (May, Long, Stone) or have two letters (Li): only where
                deidentify_context.py says that somebody is named, or beside another name; of towns,
-               where deidentify_towns.py says that a place is
+               those of three letters, too, where deidentify_town_context.py says that a place is
     BESIDE     names of one letter, particles (van, de), pronouns and the like (He, An), and
                initials: only beside a name, or after a title
 """
@@ -23,7 +23,8 @@ from ingest.deidentify_context import (
     stands_after_title,
 )
 from ingest.deidentify_fold import fold_word
-from ingest.deidentify_towns import ends_like_a_town, is_word_and_town, names_place
+from ingest.deidentify_town_context import names_place
+from ingest.deidentify_towns import ends_like_a_town, is_rarely_a_word, is_word_and_town
 from ingest.deidentify_words import ORDINARY, PARTICLES
 
 __all__ = [
@@ -85,16 +86,20 @@ def care_of(tokens: tuple[str, ...]) -> int:
 def care_of_place(tokens: tuple[str, ...], *, town: bool) -> int:
     """Say with what care a town's or a street's folded tokens are taken.
 
-    >>> [care_of_place((name,), town=True) for name in ("potsdam", "boise", "normal", "ulm")]
-    [0, 2, 3, 4]
+    >>> [care_of_place((name,), town=True) for name in ("potsdam", "york", "normal", "ulm")]
+    [0, 2, 3, 3]
     """
     if len(tokens) != 1 or not town:
         return WHOLE if care_of(tokens) == CAPITAL else care_of(tokens)
     [token] = tokens
-    if len(token) < 4:
+    if len(token) < 3 or care_of(tokens) == BESIDE:
         return BESIDE
     if not token.isalpha():
-        return ANYWHERE
+        return BESIDE if len(token) < 4 else ANYWHERE
+    if len(token) == 3:
+        return CONTEXT
+    if is_rarely_a_word(token):
+        return CAPITAL
     if care_of(tokens) != ANYWHERE or is_word_and_town(token):
         return CONTEXT
     return ANYWHERE if len(token) > 5 or ends_like_a_town(token) else CAPITAL
@@ -114,7 +119,7 @@ def settle(text: str, hits: list[Hit]) -> list[Span]:
         for other in (index - 1, index + 1):
             if 0 <= other < len(hits) and sure[other] and not sure[index]:
                 first, second = sorted((hits[index], hits[other]))
-                alike = hits[index][2] == hits[other][2]
+                alike = hits[index][2] == hits[other][2] and not _repeats(text, first, second)
                 # An initial has a point; behind any other one, a sentence begins.
                 apart = first[1] - first[0] > 2 and text.startswith(". ", first[1])
                 sure[index] = alike and not apart and _near(text, first[1], second[0])
@@ -146,6 +151,12 @@ def _is_sure(text: str, start: int, end: int, tag: str, care: int, *, shouted: b
     if care == CAPITAL:
         return not shouted or names_somebody(text, start, end, ordinary=False)
     return care == WHOLE or names_somebody(text, start, end)
+
+
+def _repeats(text: str, first: Hit, second: Hit) -> bool:
+    """Say whether a town stands there twice, of which neither tells of the other."""
+    same = fold_word(text[first[0] : first[1]]) == fold_word(text[second[0] : second[1]])
+    return same and first[2] == ADDRESS
 
 
 def _begins(words: str) -> tuple[bool, bool]:

@@ -248,3 +248,63 @@ def test_a_town_that_is_a_word_goes_where_it_is_a_place(town: str, text: str) ->
     who = scrubber_of({"address": [{"city": town, "postalCode": "61761"}]})
     expected = re.sub(r"\[[^\]]*\](?:, IL \[61761\])?", "[ADDRESS]", text)
     assert who.scrub(re.sub(r"[\[\]]", "", text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("town", "text"),
+    [
+        ("Essen", "[Essen], den 03.04.2024"),
+        ("Essen", "[Essen], 03.04.2024"),
+        ("Essen", "Befund\n[Essen], den [DATE]"),
+        ("Essen", "[Essen], den 3. April 2024"),
+        ("Essen", "ESSEN VERTRAGEN; UNIKLINIK [ESSEN]; WOHNORT: [ESSEN]"),
+        ("Essen", "Uniklinik [Essen], Reha-Klinik [Essen], Universitätsklinikum [Essen]"),
+        ("Essen", "in der Uniklinik [Essen] vorgestellt, Krankenhaus Essen verweigert"),
+        ("Essen", "Wohnort: [Essen]; Ort: [Essen]; [Hauptstr. 5], [Essen]"),
+        ("Essen", "aus [Essen] kommend; Verlegung am 03.04. nach [Essen]; Umzug nach [Essen]"),
+        ("Essen", "wurde nach [Essen] verlegt, Schmerzen nach Essen, Nach Essen Beschwerden"),
+        ("Essen", "Essen und Trinken, beim Essen, zum Essen, vor dem Essen; Essen: gut"),
+        ("Essen", "Hilfe bei Essen und Trinken; Husten bei Essen; Essen, 3 Mahlzeiten"),
+        ("Essen", "Hausarzt: Dr. X, [Essen]; Klinik für Neurologie, [Essen]; Trinken, Essen gut"),
+        ("Essen", "wohnhaft in [Essen]. Essen und Trinken selbständig"),
+        ("Halle", "Krankenhaus [Halle], Landkreis [Halle]; liegt in der Halle"),
+        ("Worms", "Worms in stool; Gesundheitsamt [Worms]; gegen Worms, 2 x daily"),
+        ("Siegen", "Klinikum [Siegen] und bis [Siegen]"),
+        ("Ulm", "[Ulm], den 3. April 2024; wohnhaft in [Ulm]; Uniklinik [Ulm] mit ULM"),
+        ("Reading", "[Reading] Hospital; at [Reading] Medical Center; from [Reading] ER"),
+        ("Reading", "Home: [Reading]; City: [Reading]; she of [12 Elm St], [Reading]"),
+        ("Reading", "works in [Reading] as a nurse; came from [Reading] today; to [Reading], UK"),
+        (
+            "Reading",
+            "[Reading] PA; Reading PA pressure 40/20; trouble in Reading, now [Reading], PA",
+        ),
+        ("Reading", "[Reading], England; a [Reading] PA native; in Reading room"),
+        (
+            "Reading",
+            "resides at [Reading] nursing home; SEEN IN [READING], THEN HOME; READING HIGH",
+        ),
+        ("Buffalo", "seen at [Buffalo] Medical Center, the [Buffalo] area; visited [Buffalo]"),
+        ("Normal", "from [Normal] originally; Home: [Normal]; after a Normal hospital course"),
+        (
+            "Normal",
+            "Normal, 3/4/2024; Normal PA and lateral; CXR: Normal PA. SEEN IN NORMAL LIMITS",
+        ),
+        ("Normal", "64 slice CT, Normal. Changed from Normal to High, returned to Normal."),
+        ("Mobile", "PT FROM [MOBILE], RETIRED. LIVES IN MOBILE HOME. MOBILE"),
+        ("Mobile", "from [mobile], al; pt is mobile, in bed; from [Mobile], Ala.; from mobile, or"),
+        ("Mobile", "[Mobile] Infirmary; Mobile clinic visit; Mobile CT; lives in Mobile home"),
+        ("Orange", "[Orange] County; Orange juice"),
+        ("York", "[York] County, [York] Hospital, seen in [York]; New York Heart Association"),
+        ("Paris", "came from [Paris]; Plaster of Paris; Paris classification; plaster of paris"),
+        ("Lima", "CABG with LIMA to LAD, LIMA graft; [Lima], Peru; from [Lima] last year"),
+        ("Aurora", "a cook in [Aurora] on an Aurora kinase inhibitor"),
+    ],
+)
+def test_a_town_that_is_a_word_goes_from_letterheads_labels_and_hospitals(
+    town: str, text: str
+) -> None:
+    terms = Terms()
+    add_person(terms, {"address": [{"city": town}]}, own=True)
+    who = Scrubber(terms=terms, style=DateStyle(days=0))
+    plain = re.sub(r"\[(?!DATE)([^\]]*)\]", r"\1", text)
+    assert who.scrub(plain) == re.sub(r"\[(?!DATE)[^\]]*\]", "[ADDRESS]", text)
