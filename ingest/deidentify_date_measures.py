@@ -20,6 +20,7 @@ __all__ = [
     "UNIT",
     "is_counted",
     "is_measured",
+    "is_numbered",
     "is_rating",
     "is_scheme",
     "is_scored",
@@ -96,15 +97,33 @@ NUMBERED = re.compile(
     r"|ecog|gold|child|gcs|nihss|mrs|meld|gleason|para|gravida|factor|faktor|mody|hpv|hsv|hhv"
     r"|covid|sars-cov|cov|her|bcl|x|[cltsg]\d{1,2}|th\d{1,2}|cin|ain|pod|hd|dol|b|ca|omega"
     r"|vit(?:amin|\.)?[ ][a-k]|room|bay|bed|zimmer|bett|group|gruppe|(?:pi|bi|ti|li)-?rads"
-    r"|no\.|nr\.)[ :-]{1,2}|[#=<>≥≤~×][ ]?)"
-    r"(?:\d{1,2}[ ]?(?:[-/,&]|and|und|to|bis|or|oder)[ ]?)?\Z"
+    r"|no\.|nr\.)[ :-]{1,2}|[#×][ ]?|(?<![-=])[<>≥≤][ ]?)"
+    r"(?P<more>\d{1,2}[ ]?(?:[-/,&]|and|und|to|bis|or|oder)[ ]?)?\Z"
 )
 """Before a number that is no day of the month behind it: "Stage 3 Mar 2021"."""
+
+_MOST = 10  # the most that such a number is, but for the words below
+_WIDE = re.compile(
+    r"(?<![^\W_])(?:room|bay|bed|zimmer|bett|no\.|nr\.|gcs|nihss|meld|pod|dol|group|gruppe)[ :-]|#"
+)
+"""Before what may be more than `_MOST`, as a day may."""
+
+_DOUBTFUL = re.compile(r"(?<![^\W_])(?:ca|hd)[ :-]{1,2}\Z|[<>≥≤][ ]?\Z")
+"""Before a number of the kind that may as well be a day: "breast ca 4 March 2021"."""
+
+_NO_NUMBER = re.compile(r"(?<![^\W_])(?:covid|sars-cov|b)[ :-]{1,2}\Z")
+"""Before a day, unless the two are a name: "COVID 4 May 2020"."""
+
+_NAMES = re.compile(
+    r"(?<![^\W_])(?:(?:covid|sars-cov)[ :-]{1,2}(?:19|2)|hpv[ :-]{1,2}(?:1[168]|3[13])"
+    r"|th?\d{1,2}-1[12]|(?<!hep[ ])(?<!titis[ ])b[ :-]{1,2}(?:12|[1-9])|fa[ck]tor[ :-]{1,2}1[0-3])\Z"
+)
+"""Names that end with a number."""
 
 NUMBERED_PERHAPS = re.compile(
     r"(?<![^\W_])(?:a1c|hba1c|cr|crea|krea\w*|creatinine|inr|k|na|hb|hgb|wbc|crp|psa|tsh|bnp|ef|bmi"
     r"|egfr|plt|lactate|laktat|bun|glucose|ph|bili|alt|ast|trop\w*|ldh|hct|mg|phos|dose|dosis|tag|day|zyklus|cycle|level|score)"
-    r"[ :=]{1,2}\Z"
+    r"[ :=~]{1,3}\Z"
 )
 """Before a number that may be a value as well as the day of the month behind: "Cr 2 Apr 2024"."""
 
@@ -164,16 +183,51 @@ def is_counted(text: str, start: int, *, first: int, by_word: bool = False) -> s
     """
     low = lowered(text)
     first = max(0, first)
+    number = _NUMBER.match(text, start)
     attached = _ATTACHED.search(low, first, start)
     if attached is not None and not _IS_TIME.match(attached[0]):
         word = text[attached.start() : start - 1]
         shouted = len(word) < 4 or not word.isalpha() or word.isupper()
-        return "surely" if shouted or NUMBERED.search(low, first, start) else "perhaps"
-    if NUMBERED.search(low, first, start):
-        return "surely"
+        if not shouted and not NUMBERED.search(low, first, start):
+            return "perhaps"
+        if number is None or _NAMES.search(low, first, number.end("n")):
+            return "surely"
+        return "perhaps" if int(number["n"]) > _MOST + 2 or number["point"] else "surely"
+    numbered = is_numbered(text, start, number=number)
+    if numbered:
+        return numbered
     if not by_word and NUMBERED_PERHAPS.search(low, first, start):
         return "perhaps"
     return ""
+
+
+_NUMBER = re.compile(r"(?P<n>\d{1,2})(?P<point>\.?)")
+
+
+def is_numbered(text: str, start: int, *, number: re.Match[str] | None) -> str:
+    """Say whether a number before a month belongs to a word before a place, such as "Stage".
+
+    Args:
+        text: all of it.
+        start: where the word ends.
+        number: the number, as `n`, and a `point` behind it.
+
+    Returns:
+        "surely", "perhaps" or "": a large number and one with a point are days if they can be.
+    """
+    low, first = lowered(text), max(0, start - 40)
+    named = NUMBERED.search(low, first, start)
+    if named is None or number is None:
+        return "" if named is None else "surely"
+    large = int(number["n"]) > _MOST
+    if _NAMES.search(low, first, number.end("n")):
+        return "perhaps" if number["point"] else "surely"
+    if _WIDE.match(named[0]):
+        return "perhaps" if large or number["point"] or number["n"][0] == "0" else "surely"
+    if large or number["n"][0] == "0" or _NO_NUMBER.search(low, first, start):
+        return ""
+    doubtful = not named["more"] and _DOUBTFUL.search(low, first, start)
+    return "perhaps" if number["point"] or doubtful else "surely"
 
 
 _IS_TIME = re.compile(

@@ -107,7 +107,10 @@ def _months_alone(text: str, place: int, style: DateStyle, *, doubtful: bool) ->
             yield write_date(m, stated, style, "ym")
     elif m is None and doubtful:
         named = _NAME.match(text, place)
-        if named is not None and named[0].lower().rstrip(".") not in ("may", "march", "mar"):
+        verb = named is not None and named[0].lower().rstrip(".") in ("may", "march", "mar")
+        if named is not None and not (
+            verb and (named[0].islower() or VERB_BEHIND.match(text, named.end()))
+        ):
             yield place, named.end(), DATE
     stuck = _STUCK.match(text, place)
     if stuck is not None:
@@ -116,6 +119,9 @@ def _months_alone(text: str, place: int, style: DateStyle, *, doubtful: bool) ->
 
 def _whose_number(m: re.Match[str]) -> str:
     """Say whether the number before a month may be another's: "surely", "perhaps" or ""."""
+    gaps = m["g1"] + (m["g2"] or "")
+    if " " not in gaps and "/" not in m["g1"] and (m["y"] or m["nth"] != "."):
+        return ""  # 14MAR2024, 14-MAR
     shown = m["d"][0] == "0" or m["nth"] == "." or m["g1"].strip() != ""
     return is_counted(m.string, m.start(), first=m.start() - 40, by_word=shown)
 

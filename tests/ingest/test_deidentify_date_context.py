@@ -43,6 +43,46 @@ def test_a_number_before_a_month_is_its_day_only_if_it_is_nothing_else(
 @pytest.mark.parametrize(
     ("text", "shifted"),
     [
+        ("DOB=14MAR1950, <14MAR2024>", "DOB=12MAY1950, <12MAY2024>"),
+        ("Ca 14MAR2024 9.1, Cr 14Mar2024 1.2", "Ca 12MAY2024 9.1, Cr 12May2024 1.2"),
+        ("Vitamin D 04MAY2024: 30, HD 14MAY2024", "Vitamin D 02JULY2024: 30, HD 12JULY2024"),
+        ("Hepatitis B 04MAY2024, C1 14MAR2024", "Hepatitis B 02JULY2024, C1 12MAY2024"),
+        ("Ca 04-MAY-2024, DOS-14MAY2024", "Ca 02-JUL-2024, DOS-12JULY2024"),
+        ("DOB = 14 March 1950, since ~14 May 2024", "DOB = 12 May 1950, since ~12 July 2024"),
+        ("Admitted 3 May -> 14 May 2024", "Admitted 1 July -> 12 July 2024"),
+        ("COVID 14. März 2020, Hep B 14. Mai 2024", "COVID 12. Mai 2020, Hep B 12. Juli 2024"),
+        ("last HD 14 May 2024, Hep B 4 May 2024", "last HD 12 July 2024, Hep B 2 July 2024"),
+        ("breast ca 14 March 2021, ca 4 March 2021", "breast ca 12 May 2021, ca 4 [DATE]"),
+        ("seit ca 14. Mai 2024, DOB = 4 March 1950", "seit ca 12. Juli 2024, DOB = 2 May 1950"),
+        ("Cr = 2 March 2024, Plt <4 Mar 2024", "Cr = 2 [DATE], Plt <4 [DATE]"),
+        ("DOB-14 March 1950, IL-17 Mar 2024", "DOB-14 [DATE], IL-17 [DATE]"),
+        ("Stage 3. March 2021 CT, Room 14 May 2024", "Stage 3. [DATE] CT, Room 14 [DATE]"),
+        ("hpv 16 Mar 2020, Hosp = 4-6 May 2020", "hpv 16 May 2020, Hosp = [DATE]"),
+    ],
+)
+def test_what_can_only_be_a_day_of_a_month_moves_whatever_stands_before(
+    text: str, shifted: str
+) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("Cr 14 May 1.2, WBC 22 March 5.5", "Cr 14 [DATE] 1.2, WBC 22 [DATE] 5.5"),
+        ("CRP 14 March: 12, INR 12 March: 2.4", "CRP 14 [DATE]: 12, INR 12 [DATE]: 2.4"),
+        ("last HD 22 March, LMP = 4 May", "last HD 20 May, LMP = 2 July"),
+        ("Lung CA 14 March, 3 May --> 14 May", "Lung CA 12 May, 1 July --> 12 July"),
+        ("CR 2 MAY BE REPEATED. Cr 2 May be", "CR 2 MAY BE REPEATED. Cr 2 May be"),
+    ],
+)
+def test_march_and_may_go_behind_a_level_unless_they_are_verbs(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
         ("Z.n. COVID-19 März 2020", "Z.n. COVID-19 Mai 2020"),
         ("vom 4. bis zum 9. Mai 2024", "vom [DATE]"),
         ("du 04/05 au 09/05/2024", "du [DATE]"),
