@@ -13,11 +13,13 @@ __all__ = [
     "COUNTED",
     "DOSED",
     "FRACTIONS",
+    "NO_UNIT",
     "NUMBERED",
     "NUMBERED_PERHAPS",
     "OF_SO_MANY",
     "QUANTITY",
     "UNIT",
+    "has_unit",
     "is_counted",
     "is_measured",
     "is_numbered",
@@ -32,12 +34,17 @@ QUANTITY = re.compile(
 )
 """Behind what is so much of something, and no year."""
 
-UNIT = (
-    r"(?![ ]?(?:%|(?:mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|h|hrs?|hours?|days?|weeks?|months?|std|ie|i\.e"
-    r"|iu|units?|einheiten|cc|fr|french|lbs?|db|mmhg|bpm|meq|puffs?|tab\w*|caps\w*|tbl|hub)\b"
-    r"|e\b(?!\.?[ -]?(?:coli|faec))))"
+_SURE_UNIT = r"mg|mcg|µg|g|kg|ml|l|cm|mm|mmol|h|hours?|days?|weeks?|months?|std"
+_LIKELY_UNIT = (
+    r"ie|i\.e|iu|units?|einheiten|cc|fr|french|lbs?|db|mmhg|bpm|meq|puffs?|tab\w*|caps\w*|tbl|hub"
+    r"|hrs?"
 )
-"""A year of two digits has none of these behind it."""
+NO_UNIT = rf"(?![ ]?(?:%|(?:{_SURE_UNIT})\b|e\b(?!\.?[ -]?(?:coli|faec))))"
+UNIT = rf"{NO_UNIT}(?![ ]?(?:{_LIKELY_UNIT})\b)"
+"""A year of two digits has none of these behind it; `NO_UNIT` leaves out words with other senses.
+
+Those are units or something else: "5/14/24 CC: cough", "10/4/23 Units received".
+"""
 
 _DOSES = (
     r"(?:%|(?:mg|mcg|µg|ug|ml|g(?![ -]?tube)|kg|lpm|mm|cm|cc(?!:)|mmol|meq|iu|ie|units|einheiten"
@@ -116,7 +123,8 @@ _NO_NUMBER = re.compile(r"(?<![^\W_])(?:covid|sars-cov|b)[ :-]{1,2}\Z")
 
 _NAMES = re.compile(
     r"(?<![^\W_])(?:(?:covid|sars-cov)[ :-]{1,2}(?:19|2)|hpv[ :-]{1,2}(?:1[168]|3[13])"
-    r"|th?\d{1,2}-1[12]|(?<!hep[ ])(?<!titis[ ])b[ :-]{1,2}(?:12|[1-9])|fa[ck]tor[ :-]{1,2}1[0-3])\Z"
+    r"|th?\d{1,2}-1[12]|(?<!hep[ ])(?<!titis[ ])b[ :-]{1,2}(?:12|[1-9])"
+    r"|fa[ck]tor[ :-]{1,2}1[0-3])\Z"
 )
 """Names that end with a number."""
 
@@ -146,6 +154,10 @@ _ROW_BEFORE = re.compile(
     r"|grip(?:[ ]strength)?|handkraft|jamar|dynamometer"
     r"|fvc/fev1|fev1/fvc)[ :=(#]{0,3}(?:(?:r|l|re|li|left|right|links|rechts)[ :]{1,2})?\Z"
 )
+_UNIT_BEHIND = re.compile(rf"[ ]?(?:{_LIKELY_UNIT})\b", re.IGNORECASE)
+_INSULIN_UNIT = re.compile(r"[ ]?(?:ie|i\.e|iu|units?|einheiten)\b", re.IGNORECASE)
+_INSULIN_WORD = re.compile(rf"(?<![^\W_])(?:{_INSULIN})[^\d]{{0,20}}\Z")
+_HOURS = re.compile(r"[ ]?hrs?\b", re.IGNORECASE)
 _MORE = re.compile(r"[ :]{1,2}\d")
 _SCORE = re.compile(
     r"(?:apgar|gleason|nibp|dilution|verdünnung|score|titer|titre)[\w-]{0,8}[ :=(]{0,3}"
@@ -155,18 +167,56 @@ _SCORE = re.compile(
 )
 
 
-def is_scheme(m: re.Match[str]) -> bool:
+def has_unit(m: re.Match[str]) -> bool:
+    """Say whether what may be a unit stands behind a match."""
+    return _UNIT_BEHIND.match(m.string, m.end()) is not None
+
+
+def _is_row(a: int, b: int, c: int, *, now: int) -> bool:
+    """Say whether three numbers are like doses or levels rather than a day with its year.
+
+    Days have a year near the text's, as 5-14-24 has; 8-9-10 follow one another.
+
+    Args:
+        a: the first number, and so on.
+        b: the second.
+        c: the third: a year of two digits, if any.
+        now: the year of the text.
+    """
+    years = (now - c) % 100  # before the text
+    follow = b - a == c - b and abs(b - a) == 1
+    if follow or 9 < years < 99:
+        return True
+    recent = years <= 1 or years == 99
+    return max(a, b, c) <= 3 * min(a, b, c) and not (recent and c >= 20)
+
+
+def is_scheme(m: re.Match[str], *, now: int) -> bool:
     r"""Say whether three numbers are a scheme, a score or levels: "Insulin 8-10-12".
 
-    >>> found = re.compile(r"\d+-\d+-\d+")
-    >>> [is_scheme(found.search(text)) for text in ("Insulin 8-10-12", "insulin since 8-10-12")]
-    [True, False]
+    >>> found = re.compile(r"(?P<a>\d+)(?P<s>-)(?P<b>\d+)-(?P<y>\d+)")
+    >>> texts = ("Insulin 8-10-12", "insulin since 8-10-12", "rib fracture 5-14-24")
+    >>> [is_scheme(found.search(text), now=2024) for text in texts]
+    [True, False, False]
+
+    Args:
+        m: the numbers `a`, `b` and `y`, with `s` between them.
+        now: the year of the text.
     """
     text, low = m.string, lowered(m.string)
-    if _ROW_BEFORE.search(low, max(0, m.start() - 48), m.start()):
-        return True
     before = text[max(0, m.start() - 40) : m.start()]
-    return _SCORE.search(before) is not None and not _MORE.match(text, m.end())
+    if _SCORE.search(before) is not None and not _MORE.match(text, m.end()):
+        return True
+    beside = has_unit(m) or _ROW_BEFORE.search(low, max(0, m.start() - 48), m.start())
+    a, b, c = int(m["a"]), int(m["b"]), int(m["y"].strip("'"))
+    if not beside or m["s"] == ".":
+        return False
+    insulin = _INSULIN_UNIT.match(text, m.end()) or _INSULIN_WORD.search(
+        low, max(0, m.start() - 48), m.start()
+    )
+    if insulin and (m["s"] == "-" or c < 20):  # "24-6-16 IE" is a day of 2016, too
+        return True
+    return _is_row(a, b, c, now=now) or (a < b < c and _HOURS.match(text, m.end()) is not None)
 
 
 def is_counted(text: str, start: int, *, first: int, by_word: bool = False) -> str:

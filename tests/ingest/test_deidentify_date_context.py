@@ -150,6 +150,7 @@ def test_a_month_moves_with_its_year_of_two_digits(text: str, shifted: str) -> N
     [
         "Actrapid s.c. 12-8-10 IE, Humalog 12-10-11 I.E., NovoRapid 12/10/14 IE",
         "Novolog 10-12-14 units with meals; Insulin 8/10/12; SSI 2/4/6/8/10",
+        "24-6-16 IE, Mixtard 24/6/16, Mixtard 24-6-22, 24-6-22 IE",
         "Actrapid 12-8-10, IE 12-8-10; Lantus 0-0-12, 10-0-12-0 IE",
         "ribs 10/11/12 fx, rib fx 8-9-10, Zahn 11-12-13 extrahiert, CRE balloon 10-11-12",
         "lidocaine 1% 10-12-14 cc; Grip strength R 10/12/11; FVC/FEV1 12/10/83",
@@ -205,6 +206,30 @@ def test_no_dose_or_score_of_another_country_is_changed(text: str) -> None:
     ],
 )
 def test_a_date_beside_doses_and_levels_moves(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("5/14/24 CC: cough, fever x 3 days", "7/12/24 CC: cough, fever x 3 days"),
+        ("05/04/24 CC: cough, 5/4/24 cc team", "07/02/24 CC: cough, 7/2/24 cc team"),
+        ("5/4/24 tablets refilled", "7/2/24 tablets refilled"),
+        ("10/4/23 Units received", "12/2/23 Units received"),
+        ("Received 2 units 10/4/23, 1 unit 10/6/23", "Received 2 units 12/2/23, 1 unit 12/4/23"),
+        ("started insulin 5/4/24, Lantus 5/4/24", "started insulin 7/2/24, Lantus 7/2/24"),
+        ("MRT LWK 5.4.24, Röntgen BWK 15.4.24", "MRT LWK 3.6.24, Röntgen BWK 13.6.24"),
+        ("rib fracture 5/14/24, rib fx 12/10/23", "rib fracture 7/12/24, rib fx 02/07/24"),
+        ("extracted tooth 5/4/24", "extracted tooth 7/2/24"),
+        ("eyes dilated 5/14/24, balloon 5/4/24", "eyes dilated 7/12/24, balloon 7/2/24"),
+        ("5/4/24 hrs 0900, at 1/3/24 hrs", "7/2/24 hrs 0900, at 1/3/24 hrs"),
+        (
+            "12-18-20 IE, Lantus 10-8-20, grip R 20/22/21",
+            "12-18-20 IE, Lantus 10-8-20, grip R 20/22/21",
+        ),
+    ],
+)
+def test_a_day_with_a_likely_year_moves_beside_a_unit_or_a_row(text: str, shifted: str) -> None:
     assert scrub(text, month_first=True) == shifted
 
 
