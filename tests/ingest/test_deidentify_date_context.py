@@ -83,6 +83,20 @@ def test_march_and_may_go_behind_a_level_unless_they_are_verbs(text: str, shifte
 @pytest.mark.parametrize(
     ("text", "shifted"),
     [
+        ("Admitted May 4 hours after fall", "Admitted [DATE] 4 hours after fall"),
+        ("Surgery Jan 5 weeks ago, jan 5 doses", "Surgery [DATE] 5 weeks ago, [DATE] 5 doses"),
+        ("Seen on Dec 5 weeks post op", "Seen on [DATE] 5 weeks post op"),
+        ("Take. May 4 times daily, may 4 hours", "Take. May 4 times daily, may 4 hours"),
+        ("O2 dec 5 days ago, see MAR 2 days", "O2 dec 5 days ago, see MAR 2 days"),
+    ],
+)
+def test_a_month_before_so_many_hours_or_weeks_goes_without_them(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
         ("Z.n. COVID-19 März 2020", "Z.n. COVID-19 Mai 2020"),
         ("vom 4. bis zum 9. Mai 2024", "vom [DATE]"),
         ("du 04/05 au 09/05/2024", "du [DATE]"),
