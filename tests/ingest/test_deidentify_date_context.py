@@ -160,6 +160,34 @@ def test_a_month_moves_with_its_year_of_two_digits(text: str, shifted: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("CT 03/24: kein Tumor, MRT 4/24", "CT [DATE]: kein Tumor, MRT [DATE]"),
+        ("Echo 11/23: EF 55%, ED 11/22", "Echo [DATE]: EF 55%, ED [DATE]"),
+        ("CT 09/23 und 11/23", "CT [DATE] und [DATE]"),
+        ("s/p CABG 4/22, last mammogram 10/23", "s/p CABG [DATE], last mammogram [DATE]"),
+        ("on 4/23 seen, CT 4/5", "on 6/21 seen, CT 6/3"),
+    ],
+)
+def test_a_month_and_year_is_no_day_where_the_day_comes_first(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=False) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("s/p CABG 4/22, last mammogram 10/23", "s/p CABG [DATE], last mammogram [DATE]"),
+        ("MRI 4/24, CT 4/22", "MRI [DATE], CT 6/20"),
+        ("admitted 4/3/2024, CT 4/23", "admitted 6/1/2024, CT 6/21"),
+    ],
+)
+def test_what_is_as_likely_a_month_and_year_goes_where_the_month_comes_first(
+    text: str, shifted: str
+) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Actrapid s.c. 12-8-10 IE, Humalog 12-10-11 I.E., NovoRapid 12/10/14 IE",
