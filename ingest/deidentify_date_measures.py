@@ -62,8 +62,8 @@ DOSED = re.compile(
 COUNTED = re.compile(
     r"[ -]?(?:%|(?:mg|mcg|g|kg|ml|l|[cm]?m[²³23]?|mmol|h|t(?=[ -]mr)|of|ago|daily|twice|bid|tid|qid"
     r"|qd|od|prn|ns|hpf|fach|std|lpm|cores?|sem|gpc|gnr|at rest|in ruhe|x(?![\w-])"
-    r"|gpcs)\b"
-    r"|(?:lit(?:er|re)|tab|tbl|pill|cap|comprim|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day"
+    r"|gpcs|wks?|hrs?(?![ :]+\d)|lns?)\b"
+    r"|(?:view|lit(?:er|re)|tab|tbl|pill|cap|comprim|puff|unit|dos[ei]|cup|pack|inch|pint|strip|night|day"
     r"|week|month|hour|year|yr|jahr|uhr|ratio|carb|cycles|zykl|time|murmur|systol|diastol|power"
     r"|strength|motor|pain|reflex|pulse|bottle|positiv|limb|extremit|episode|attempt|node|lymph|lobe"
     r"|vessel|quadrant|biops|specimen|sample|segment"
@@ -93,7 +93,7 @@ _SCORED = re.compile(
     r"|strength|power|motor|reflex\w*|dtrs?|va|visus|vision|acuity|ta|rr|pa|tension|od|os|ou|pupils?|iop|bp|bi-?pap|c-?pap"
     r"|i-?pap|e-?pap|peep|psv?|vent|suboxone|subutex|buprenorphine|bup|naloxone|zubsolv|norco"
     r"|percocet|vicodin|lortab|lotrel|vytorin|caduet|azor|benicar|zestoretic|prinzide|lotensin"
-    r"|sinemet|targin\w*|tilidin\w*|valoron|exforge|tribenzor|inegy|score|index|skala|scale|ratio"
+    r"|sinemet|targin\w*|tilidin\w*|valoron|exforge|tribenzor|inegy|score|index|skala|scale|ratio|settings?"
     r"|n-?pi|janda|kraft|mrc|nrs|vas|ecog|asa|mrs|sight|[lct]|lws|hws|levels?|g|gravida|para|ga|wks?|ssw)"
     r"[ :=(,]{0,3}(?:(?:of|was|is|war|ist|l|r|li|re|left|right|at|auf|now|tab|film|sl)[ ]){0,2}\Z"
 )

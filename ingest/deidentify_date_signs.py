@@ -22,7 +22,7 @@ from ingest.deidentify_digits import find_near_digits, lowered
 __all__ = ["dated_months", "find_kin", "find_places", "find_signed"]
 
 _SEEN = (
-    r"ct|cta|cxr|kub|mr[iat]|echo|tte|tee|ekg|ecg|eeg|emg|labs?|cbc|bmp|cmp|lfts?|x-?rays?|scans?|films?"
+    r"ct|cta|cxr|kub|mr[iat]|echo|tte|tee|ekg|ecg|eeg|emg|labs?|cbc|bmp|cmp|x-?rays?|scans?|films?"
     r"|mammo(?:gram)?|dexa|colonoscopy|egd|ercp|cath|surgery|path|ultrasound"
 )
 _DONE = (
@@ -54,6 +54,16 @@ _STRENGTHS = frozenset(["10/5", "20/10", "8/2", "4/1", "12/3", "8/5", "5/2", "10
 """Of two medicines in one: "started Coveram 10/5"."""
 
 _NAMED = re.compile(r"[^\W\d_][ ]\Z")
+_COURSE = frozenset([5, 7, 10, 14, 21])
+_COURSED = re.compile(r"abx|antibiotics")
+"""Days of so many: "abx 5/7"."""
+
+_READ = re.compile(
+    r"(?<![^\W_])(?:(?:pcwp|wedge|r[av]|l[av]|pa|ao|ast/alt|alt/ast|bun/crea?|bun/cr|e/[ae]'?)[ ]\Z"
+    r"|(?:bi-?pap|c-?pap|i-?pap|e-?pap|ventilat\w*|settings?)(?:[ ][^\W_][\w/-]{0,15}){0,2}[ ]\Z)"
+)
+"""Before two values or pressures that a study or a machine has: "cath RA 8/10"."""
+
 _CULTURE = re.compile(r"[ub]?cx|cultures?")
 _ELSEWHERE = re.compile(
     rf"(?<![^\W_])(?:(?:{ON_WORDS})[ ]|(?:{EVENT_WORDS})[ ](?:(?:{FROM_WORDS})[ ])?"
@@ -162,6 +172,8 @@ def _follows_word(m: re.Match[str], lower: str) -> bool:
         return False
     event = _EVENT.search(lower, max(0, start - 24), start)
     if event is not None and (not event["loud"] or text[event.start()].isupper()):
+        if _COURSED.match(event[0]) and _is_fraction(m, _COURSE):
+            return False
         return not (
             is_scored(m) or (_is_fraction(m, OF_SO_MANY) and _CULTURE.search(event[0]) is not None)
         )
@@ -187,6 +199,7 @@ def _stands_alone(m: re.Match[str], lower: str, months: frozenset[int]) -> bool:
     return (
         text[start - 1 : start] == " "
         and m[0] not in _STRENGTHS
+        and _READ.search(lower, max(0, start - 48), start) is None
         and _ACT.search(lower, max(0, start - 64), start) is not None
     )
 

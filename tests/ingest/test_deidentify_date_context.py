@@ -204,6 +204,9 @@ def test_what_is_as_likely_a_month_and_year_goes_where_the_month_comes_first(
         "BCx 2/4 GPC, BCx 1/2 positive, pain 6/10 -> 3/10 (4/10), MoCA 11/30, MMSE (12/30)",
         "nodes 3/14 (2/14), 8/12 cores, in 6/12, started 1/2 tab, received 2/3 doses",
         "visual acuity 6/9, 6/12; CT 3/4 of lung; L4/5-5/1, L 4/5-5/1; 1/2-1/4 tab, lotrel 5/10",
+        "cath RA 8/10 RV 25/8 PA 25/12; Cath PCWP 12/8; LFTs AST/ALT 22/12; LFTs 12/8",
+        "labs BUN/Cr 12/1; Echo E/A 10/8; BiPAP started 15/8; settings (12/6); US 10/12 wks",
+        "pathology 2/14 LN; X-ray 1/2 views; recheck 1/2 hr; abx 5/7",
         "completed 4/6 cycles; strength 3/5-4/5; BP 12/7, 12/8; D5 1/2 NS, TA 12/7, 12/8",
     ],
 )
@@ -300,6 +303,8 @@ def test_a_day_with_a_likely_year_moves_beside_a_unit_or_a_row(text: str, shifte
         ("On 8/4 2 units, T 38.2 8/5, Suboxone 8/2", "On 10/2 2 units, T 38.2 10/3, Suboxone 8/2"),
         ("on 8/4 seen, pain 8/10, 8/5 strength", "on 10/2 seen, pain 8/10, 8/5 strength"),
         ("I/O: 8/4: 1200/800, 8/5: 900/700", "I/O: 10/2: 1200/800, 10/3: 900/700"),
+        ("Cath 8/4, Echo 8/4 HR 80, abx 8/4", "Cath 10/2, Echo 10/2 HR 80, abx 10/2"),
+        ("BiPAP started on 8/4, CT 8/4 hr 88", "BiPAP started on 10/2, CT 10/2 hr 88"),
         ("Started apixaban 5 mg BID 8/4", "Started apixaban 5 mg BID 10/2"),
         ("D/C 8/7, Dc'd to SNF 8/7, ER 8/8, PR 7/8", "D/C 10/5, Dc'd to SNF 10/5, ER 8/8, PR 7/8"),
         ("5/4/2024: pain 3/10. 5/5: stable. 5/6 d/c", "7/2/2024: pain 3/10. 7/3: stable. 7/4 d/c"),
