@@ -131,7 +131,7 @@ _NAMES = re.compile(
 NUMBERED_PERHAPS = re.compile(
     r"(?<![^\W_])(?:a1c|hba1c|cr|crea|krea\w*|creatinine|inr|k|na|hb|hgb|wbc|crp|psa|tsh|bnp|ef|bmi"
     r"|egfr|plt|lactate|laktat|bun|glucose|ph|bili|alt|ast|trop\w*|ldh|hct|mg|phos|dose|dosis|tag|day|zyklus|cycle|level|score)"
-    r"[ :=~]{1,3}\Z"
+    r"[ :=~<>≥≤]{1,3}\Z"
 )
 """Before a number that may be a value as well as the day of the month behind: "Cr 2 Apr 2024"."""
 
@@ -273,11 +273,12 @@ def is_numbered(text: str, start: int, *, number: re.Match[str] | None) -> str:
     if _NAMES.search(low, first, number.end("n")):
         return "perhaps" if number["point"] else "surely"
     if _WIDE.match(named[0]):
-        return "perhaps" if large or number["point"] or number["n"][0] == "0" else "surely"
+        doubtful = large or number["point"] or number["n"][0] == "0" or named[0][0] == "#"
+        return "perhaps" if doubtful else "surely"
     if large or number["n"][0] == "0" or _NO_NUMBER.search(low, first, start):
         return ""
-    doubtful = not named["more"] and _DOUBTFUL.search(low, first, start)
-    return "perhaps" if number["point"] or doubtful else "surely"
+    either = not named["more"] and _DOUBTFUL.search(low, first, start)
+    return "perhaps" if number["point"] or either else "surely"
 
 
 _IS_TIME = re.compile(

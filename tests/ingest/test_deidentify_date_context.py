@@ -55,6 +55,7 @@ def test_a_number_before_a_month_is_its_day_only_if_it_is_nothing_else(
         ("breast ca 14 March 2021, ca 4 March 2021", "breast ca 12 May 2021, ca 4 [DATE]"),
         ("seit ca 14. Mai 2024, DOB = 4 March 1950", "seit ca 12. Juli 2024, DOB = 2 May 1950"),
         ("Cr = 2 March 2024, Plt <4 Mar 2024", "Cr = 2 [DATE], Plt <4 [DATE]"),
+        ("Plt < 14 March 2024, # 4 May 2024", "Plt < 14 [DATE], # 4 [DATE]"),
         ("DOB-14 March 1950, IL-17 Mar 2024", "DOB-14 [DATE], IL-17 [DATE]"),
         ("Stage 3. March 2021 CT, Room 14 May 2024", "Stage 3. [DATE] CT, Room 14 [DATE]"),
         ("hpv 16 Mar 2020, Hosp = 4-6 May 2020", "hpv 16 May 2020, Hosp = [DATE]"),
