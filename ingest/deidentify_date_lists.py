@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 
 from ingest.deidentify_date_languages import TO_WORDS
-from ingest.deidentify_date_measures import COUNTED, NUMBERED, QUANTITY, is_rating
+from ingest.deidentify_date_measures import COUNTED, QUANTITY, is_numbered, is_rating
 from ingest.deidentify_date_months import VERB_BEHIND
 from ingest.deidentify_date_pairs import PAIR
 from ingest.deidentify_dates import (
@@ -60,6 +60,7 @@ _NTHS_BEHIND = re.compile(
 )
 """Aug 4th, 5th: no number of something else has an ending."""
 
+_LAST_NUMBER = re.compile(r"(?P<n>\d{1,2})(?P<point>\.?)")
 _TWO_MONTHS = re.compile(
     MONTH
     + rf"[ ](?P<a>\d{{1,2}}){_TH}?(?:,?[ ]{_YEAR})?[ ]?[-–—/][ ]?"
@@ -245,7 +246,8 @@ def _beside_month(text: str, lower: str, place: int) -> Iterator[Found]:
 
 def _is_numbered(m: re.Match[str]) -> bool:
     """Say whether two numbers belong to a word before: "Stage 2-3 Mar 2021"."""
-    return NUMBERED.search(m.string, max(0, m.start() - 24), m.start()) is not None
+    number = _LAST_NUMBER.match(m.string, m.start("b"))
+    return is_numbered(m.string, m.start(), number=number) != ""
 
 
 def _are_days(

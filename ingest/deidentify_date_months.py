@@ -64,6 +64,9 @@ _GERMAN_ALONE = re.compile(
 )
 """Months behind which German has a year, and never a day."""
 
+_OTHER_WORDS = frozenset(["may", "march", "mar", "dec", "oct", "sep", "sept"])
+_TIMED = re.compile(r"[ -]?(?:hours|days|weeks)\b", re.IGNORECASE)
+_WITHIN = re.compile(r"[^\W_][ ]\Z")
 _EYE = re.compile(r"[ ](?:OD|OS|OU)\b")
 _FALLS = re.compile(r"[ ](?:to|->|-->)[ ]?\d")
 _ON = re.compile(r"(?<![^\W_])(?:on|since|until|from|dated)[ ](?:the )?\Z", re.IGNORECASE)
@@ -86,6 +89,8 @@ def find_month_dates(text: str, style: DateStyle) -> Iterator[Found]:
             continue
         first = m.start("m") == m.start()
         if not m["y"] and (_is_verb(m, first=first) or (first and _is_dosed(m))):
+            if first and _is_month_of_dose(m):
+                yield (*m.span("m"), DATE)
             continue
         day = int(m["d"])
         year = year_of(m["y"], style) if m["y"] else style.year or 2001
@@ -107,7 +112,10 @@ def _months_alone(text: str, place: int, style: DateStyle, *, doubtful: bool) ->
             yield write_date(m, stated, style, "ym")
     elif m is None and doubtful:
         named = _NAME.match(text, place)
-        if named is not None and named[0].lower().rstrip(".") not in ("may", "march", "mar"):
+        verb = named is not None and named[0].lower().rstrip(".") in ("may", "march", "mar")
+        if named is not None and not (
+            verb and (named[0].islower() or VERB_BEHIND.match(text, named.end()))
+        ):
             yield place, named.end(), DATE
     stuck = _STUCK.match(text, place)
     if stuck is not None:
@@ -116,6 +124,9 @@ def _months_alone(text: str, place: int, style: DateStyle, *, doubtful: bool) ->
 
 def _whose_number(m: re.Match[str]) -> str:
     """Say whether the number before a month may be another's: "surely", "perhaps" or ""."""
+    gaps = m["g1"] + (m["g2"] or "")
+    if " " not in gaps and "/" not in m["g1"] and (m["y"] or m["nth"] != "."):
+        return ""  # 14MAR2024, 14-MAR
     shown = m["d"][0] == "0" or m["nth"] == "." or m["g1"].strip() != ""
     return is_counted(m.string, m.start(), first=m.start() - 40, by_word=shown)
 
@@ -129,6 +140,17 @@ def _is_dosed(m: re.Match[str]) -> bool:
     if m["m"] == "OCT" and _EYE.match(m.string, m.end("d")):
         return True
     return m["m"] == "dec" and _FALLS.match(m.string, m.end("d")) is not None
+
+
+def _is_month_of_dose(m: re.Match[str]) -> bool:
+    """Say whether a month's name before a dose is no other word: "Surgery Jan 5 weeks ago"."""
+    name = m["m"].rstrip(".")
+    if name.lower() not in _OTHER_WORDS:
+        return True
+    if name.islower() or (name.isupper() and len(name) < 4):
+        return False  # "see MAR 2 times", "OCT 12 OD"
+    within = _WITHIN.search(m.string, max(0, m.start() - 2), m.start()) is not None
+    return within and _TIMED.match(m.string, m.end("d")) is not None
 
 
 def _may_be_year(m: re.Match[str]) -> bool:

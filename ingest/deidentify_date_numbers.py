@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from ingest.deidentify_date_measures import UNIT, is_scheme
+from ingest.deidentify_date_measures import NO_UNIT, UNIT, has_unit, is_scheme
 from ingest.deidentify_date_months import find_month_dates
 from ingest.deidentify_dates import (
     DATE,
@@ -44,7 +44,7 @@ _ISO = re.compile(
 _NUMBERS = re.compile(
     _BEFORE_FULL
     + r"(?P<a>\d{1,2})(?P<g>[ ]?)(?P<s>[-/.])(?P<gap>[ ]?)(?P<b>\d{1,2})(?P=g)(?P=s)(?P=gap)"
-    r"(?P<y>(?:(?:1[6-9]|2[0-3])\d\d)" + _AFTER_FULL + r"|'?\d\d" + UNIT + _AFTER + ")",
+    r"(?P<y>(?:(?:1[6-9]|2[0-3])\d\d)" + _AFTER_FULL + r"|'?\d\d" + NO_UNIT + _AFTER + ")",
     re.IGNORECASE,
 )
 _COMPACT = re.compile(
@@ -115,7 +115,8 @@ def _find_numbers(text: str, style: DateStyle) -> Iterator[Found]:
     month_first = style.month_first if shown is None else shown
     for m in matches:
         year = year_of(m["y"], style)
-        if len(m["y"]) < 4 and m["a"][0] != "0" and is_scheme(m):
+        short = len(m["y"]) < 4 and m["a"][0] != "0"
+        if short and is_scheme(m, now=style.year or 2025):
             continue
         for day, month in orders_of(int(m["a"]), int(m["b"]), m["s"], month_first):
             stated = day_of(year, month, day)
@@ -137,7 +138,7 @@ def shown_order(text: str) -> bool | None:
 
 
 def _shown_by(matches: Iterable[re.Match[str]]) -> bool | None:
-    return most_show((m["a"], m["b"]) for m in matches if m["s"] != ".")
+    return most_show((m["a"], m["b"]) for m in matches if m["s"] != "." and not has_unit(m))
 
 
 def most_show(pairs: Iterable[tuple[str, str]]) -> bool | None:

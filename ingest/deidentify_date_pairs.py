@@ -16,8 +16,9 @@ from functools import lru_cache
 
 from ingest.deidentify_date_measures import COUNTED, OF_SO_MANY, is_measured, is_rating
 from ingest.deidentify_date_numbers import most_show, shown_order
-from ingest.deidentify_date_signs import find_kin, find_places
+from ingest.deidentify_date_signs import dated_months, find_kin, find_places, find_signed
 from ingest.deidentify_dates import (
+    DATE,
     ROMAN,
     ROMAN_NUMBER,
     SHORT_WORDS,
@@ -93,6 +94,11 @@ _POINT_PAIR = re.compile(
     r"(?<![\w.,/:-])(?P<a>\d{1,2})(?P<s>\.)(?P<b>\d{1,2})(?P<end>\.)(?=[,;)\s]|\Z)"
 )
 _REVIEW = re.compile(r"(?i)(?<![^\W_])(?:f/?u|follow-?up|rtc|review|appt|appointment)[.:]?[ ]\Z")
+_PAST = re.compile(
+    r"(?<![^\W_])(?:last|s/p|h/o|hx|history|prior|previous|since|diagnosed|dx)[ ]"
+    r"(?:of[ ])?(?:[^\W_][\w-]{0,15}[ ]){0,3}\Z"
+)
+_LONG_AGO = 10  # years
 _LINE_END = re.compile(r"[ \t]*(?:\n|\Z)")
 _GOES_ON = re.compile(r"[ ][\da-zäöüß]")
 _LEVEL = re.compile(r"\b(?:auf|bei|to|of|was|war|is|ist|[<>=]) ?\Z")
@@ -123,14 +129,20 @@ def find_date_pairs(text: str, style: DateStyle) -> Iterator[Found]:
     >>> [new for _, _, new in find_date_pairs(text, style)]
     ['4/13', '4/14', '4.4.']
     """
-    for m in _pairs(text):
+    for m, signed in _pairs(text):
+        if signed and _may_be_month_and_year(m, style):
+            if style.days or style.in_place:
+                yield (*m.span(), DATE)
+            continue
         found = _shifted_pair(m, style)
         if found is not None:
             yield found
 
 
-def find_order(text: str) -> bool | None:
+def find_order(text: str, year: int | None = None) -> bool | None:
     """Say whether the month comes first in a text's dates: as they show, or else as its pairs do.
+
+    What may be a month and a year (`year` is the text's) shows nothing: "CT 4/22".
 
     >>> find_order("on 3/14 and 3/4"), find_order("on 3/14, 14/3/2024"), find_order("on 3/4")
     (True, False, None)
@@ -138,23 +150,30 @@ def find_order(text: str) -> bool | None:
     shown = shown_order(text)
     if shown is not None:
         return shown
-    return most_show((m["a"], m["b"]) for m in _pairs(text) if m["s"] == "/" and m["b"].isdigit())
+    return most_show(
+        (m["a"], m["b"])
+        for m, signed in _pairs(text)
+        if m["s"] == "/" and m["b"].isdigit() and not (signed and _has_year(m, year))
+    )
 
 
 @lru_cache(maxsize=2)
-def _pairs(text: str) -> list[re.Match[str]]:
-    """List the pairs that are dates."""
+def _pairs(text: str) -> list[tuple[re.Match[str], bool]]:
+    """List the pairs that are dates, and whether they may as well be a month and a year."""
     lower = lowered(text)
     places = [(m.end(), m["sure"] is not None) for m in find_near_digits(_DATE_WORD, lower)]
     places += [(m.end(), True) for m in find_near_digits(_SHOWN, lower, digits=2)]
     if _POINTED.search(text):
         places += [(m.end(), True) for m in find_near_digits(_REPORT, lower, digits=2)]
         places += [(m.end(), True) for m in find_near_digits(_ALONE, text, before=0)]
+    known = len(places)
     places += [(place, True) for place in find_places(text)]
+    signed = find_signed(text) if "/" in text else frozenset()
+    years: set[int] = set()  # where what may be one begins
     lines: set[tuple[int, int]] = set()
     line = (0, -1)
     pairs: dict[int, re.Match[str]] = {}
-    for place, sure in places:
+    for n, (place, sure) in enumerate(places):
         m = PAIR.match(text, place)
         if m is None or not _begins(m, lower, sure=sure):
             continue
@@ -163,6 +182,8 @@ def _pairs(text: str) -> list[re.Match[str]]:
             if COUNTED.match(text, m.end()):
                 break
             pairs[m.start()] = m
+            if n >= known and place in signed:
+                years.add(m.start())
             if m["s"] + m["end"] == ".." and not line[0] <= m.start() <= line[1]:
                 line = _line_of(text, m.start())
                 lines.add(line)
@@ -174,8 +195,10 @@ def _pairs(text: str) -> list[re.Match[str]]:
     for place in find_kin(text, list(pairs.values())):
         m = PAIR.match(text, place)
         if m is not None and _is_day(m):
+            if len(years) == len(pairs):
+                years.add(place)
             pairs.setdefault(place, m)
-    return list(pairs.values())
+    return [(m, m.start() in years) for m in pairs.values()]
 
 
 def _next_pair(m: re.Match[str]) -> re.Match[str] | None:
@@ -297,6 +320,28 @@ def _listed(text: str, lines: set[tuple[int, int]]) -> Iterator[re.Match[str]]:
         ):
             commas.append(last_pair)
         yield from commas
+
+
+def _has_year(m: re.Match[str], year: int | None) -> bool:
+    """Say whether a pair may end with a year of two digits, up to the text's or the next."""
+    if m["s"] != "/" or not m["b"].isdigit():
+        return False
+    return int(m["a"]) <= 12 < int(m["b"]) <= (year or 2025) % 100 + 1
+
+
+def _may_be_month_and_year(m: re.Match[str], style: DateStyle) -> bool:
+    """Say whether a pair behind a word such as "CT" may be no day: "CT 4/22", "s/p CABG 4/22".
+
+    Where the day comes first, it is none. Where the month does, a day is likelier but with a late
+    year, or behind what tells of the past.
+    """
+    if not _has_year(m, style.year) or not style.month_first:
+        return _has_year(m, style.year)
+    if int(m["a"]) in dated_months(m.string):
+        return False
+    ago = (style.year or 2025) % 100 - int(m["b"])
+    past = _PAST.search(lowered(m.string), max(0, m.start() - 48), m.start()) is not None
+    return 0 <= ago <= (_LONG_AGO if past else 1)
 
 
 def _shifted_pair(m: re.Match[str], style: DateStyle) -> Found | None:

@@ -19,10 +19,10 @@ from ingest.deidentify_date_measures import COUNTED, FRACTIONS, OF_SO_MANY, is_r
 from ingest.deidentify_dates import day_of
 from ingest.deidentify_digits import find_near_digits, lowered
 
-__all__ = ["find_kin", "find_places"]
+__all__ = ["dated_months", "find_kin", "find_places", "find_signed"]
 
 _SEEN = (
-    r"ct|cta|cxr|kub|mr[iat]|echo|tte|tee|ekg|ecg|eeg|emg|labs?|cbc|bmp|cmp|lfts?|x-?rays?|scans?|films?"
+    r"ct|cta|cxr|kub|mr[iat]|echo|tte|tee|ekg|ecg|eeg|emg|labs?|cbc|bmp|cmp|x-?rays?|scans?|films?"
     r"|mammo(?:gram)?|dexa|colonoscopy|egd|ercp|cath|surgery|path|ultrasound"
 )
 _DONE = (
@@ -54,6 +54,16 @@ _STRENGTHS = frozenset(["10/5", "20/10", "8/2", "4/1", "12/3", "8/5", "5/2", "10
 """Of two medicines in one: "started Coveram 10/5"."""
 
 _NAMED = re.compile(r"[^\W\d_][ ]\Z")
+_COURSE = frozenset([5, 7, 10, 14, 21])
+_COURSED = re.compile(r"abx|antibiotics")
+"""Days of so many: "abx 5/7"."""
+
+_READ = re.compile(
+    r"(?<![^\W_])(?:(?:pcwp|wedge|r[av]|l[av]|pa|ao|ast/alt|alt/ast|bun/crea?|bun/cr|e/[ae]'?)[ ]\Z"
+    r"|(?:bi-?pap|c-?pap|i-?pap|e-?pap|ventilat\w*|settings?)(?:[ ][^\W_][\w/-]{0,15}){0,2}[ ]\Z)"
+)
+"""Before two values or pressures that a study or a machine has: "cath RA 8/10"."""
+
 _CULTURE = re.compile(r"[ub]?cx|cultures?")
 _ELSEWHERE = re.compile(
     rf"(?<![^\W_])(?:(?:{ON_WORDS})[ ]|(?:{EVENT_WORDS})[ ](?:(?:{FROM_WORDS})[ ])?"
@@ -85,16 +95,8 @@ def find_places(text: str) -> Iterator[int]:
     """
     lower = lowered(text)
     if "/" in text:
-        found = _found(text)
-        pairs = [m for m in found if not m["y"] and _is_a_day(m)]
-        months = {int(m["a"]) for m in found if m["y"]}
-        months |= {month % 12 + 1 for month in months}
-        for m in pairs:
-            if not COUNTED.match(text, m.end()) and (
-                _follows_word(m, lower) or (not is_scored(m) and _stands_alone(m, lower, months))
-            ):
-                yield m.start()
-        yield from _beside_dates(found, text, lower)
+        yield from find_signed(text)
+        yield from _beside_dates(_found(text), text, lower)
     if "." not in text:
         return
     for m in find_near_digits(_ZERO_POINT, text, before=0, digits=4):
@@ -108,6 +110,30 @@ def find_places(text: str) -> Iterator[int]:
     for m in find_near_digits(_POINT_VALUE, text, before=0, digits=4):
         if _VALUE.search(lower, max(0, m.start() - 16), m.start()):
             yield m.start()
+
+
+@lru_cache(maxsize=2)
+def find_signed(text: str) -> frozenset[int]:
+    """Give where pairs begin that a word or a bracket makes dates of: a day, or a month and year.
+
+    >>> sorted(find_signed("CT 5/4: no PE, MRI 4/22 (8/4), 8/1-8/4"))
+    [3, 19, 25]
+    """
+    lower, months = lowered(text), dated_months(text)
+    pairs = [m for m in _found(text) if not m["y"] and _is_a_day(m)]
+    return frozenset(
+        m.start()
+        for m in pairs
+        if not COUNTED.match(text, m.end())
+        and (_follows_word(m, lower) or (not is_scored(m) and _stands_alone(m, lower, months)))
+    )
+
+
+@lru_cache(maxsize=2)
+def dated_months(text: str) -> frozenset[int]:
+    """Give the first numbers of the dates with slashes and a year, and the months after them."""
+    months = {int(m["a"]) for m in _found(text) if m["y"]}
+    return frozenset(months | {month % 12 + 1 for month in months})
 
 
 def find_kin(text: str, dates: Iterable[re.Match[str]]) -> Iterator[int]:
@@ -146,6 +172,8 @@ def _follows_word(m: re.Match[str], lower: str) -> bool:
         return False
     event = _EVENT.search(lower, max(0, start - 24), start)
     if event is not None and (not event["loud"] or text[event.start()].isupper()):
+        if _COURSED.match(event[0]) and _is_fraction(m, _COURSE):
+            return False
         return not (
             is_scored(m) or (_is_fraction(m, OF_SO_MANY) and _CULTURE.search(event[0]) is not None)
         )
@@ -153,7 +181,7 @@ def _follows_word(m: re.Match[str], lower: str) -> bool:
     return said is not None and (not said["zero"] or _ZERO.match(m[0]) is not None)
 
 
-def _stands_alone(m: re.Match[str], lower: str, months: set[int]) -> bool:
+def _stands_alone(m: re.Match[str], lower: str, months: frozenset[int]) -> bool:
     """Say whether a pair is a date without such a word: "(8/4)", "started Zosyn 8/4"."""
     text, (start, end) = m.string, m.span()
     if is_rating(m):
@@ -171,6 +199,7 @@ def _stands_alone(m: re.Match[str], lower: str, months: set[int]) -> bool:
     return (
         text[start - 1 : start] == " "
         and m[0] not in _STRENGTHS
+        and _READ.search(lower, max(0, start - 48), start) is None
         and _ACT.search(lower, max(0, start - 64), start) is not None
     )
 

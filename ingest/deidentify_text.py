@@ -167,7 +167,7 @@ class Scrubber:
 
     def _find_dates(self, seen: "_Seen", style: DateStyle) -> Iterator[Span]:
         plain = seen.folded.plain
-        order = find_order(plain)
+        order = find_order(plain, style.year)
         if order is not None:  # one order for all dates of a text
             style = replace(style, month_first=order)
         foreign = seen.unspaced or not seen.words.isdisjoint(FOREIGN_MONTHS)

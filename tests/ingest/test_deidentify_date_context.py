@@ -43,6 +43,61 @@ def test_a_number_before_a_month_is_its_day_only_if_it_is_nothing_else(
 @pytest.mark.parametrize(
     ("text", "shifted"),
     [
+        ("DOB=14MAR1950, <14MAR2024>", "DOB=12MAY1950, <12MAY2024>"),
+        ("Ca 14MAR2024 9.1, Cr 14Mar2024 1.2", "Ca 12MAY2024 9.1, Cr 12May2024 1.2"),
+        ("Vitamin D 04MAY2024: 30, HD 14MAY2024", "Vitamin D 02JULY2024: 30, HD 12JULY2024"),
+        ("Hepatitis B 04MAY2024, C1 14MAR2024", "Hepatitis B 02JULY2024, C1 12MAY2024"),
+        ("Ca 04-MAY-2024, DOS-14MAY2024", "Ca 02-JUL-2024, DOS-12JULY2024"),
+        ("DOB = 14 March 1950, since ~14 May 2024", "DOB = 12 May 1950, since ~12 July 2024"),
+        ("Admitted 3 May -> 14 May 2024", "Admitted 1 July -> 12 July 2024"),
+        ("COVID 14. März 2020, Hep B 14. Mai 2024", "COVID 12. Mai 2020, Hep B 12. Juli 2024"),
+        ("last HD 14 May 2024, Hep B 4 May 2024", "last HD 12 July 2024, Hep B 2 July 2024"),
+        ("breast ca 14 March 2021, ca 4 March 2021", "breast ca 12 May 2021, ca 4 [DATE]"),
+        ("seit ca 14. Mai 2024, DOB = 4 March 1950", "seit ca 12. Juli 2024, DOB = 2 May 1950"),
+        ("Cr = 2 March 2024, Plt <4 Mar 2024", "Cr = 2 [DATE], Plt <4 [DATE]"),
+        ("Plt < 14 March 2024, # 4 May 2024", "Plt < 14 [DATE], # 4 [DATE]"),
+        ("DOB-14 March 1950, IL-17 Mar 2024", "DOB-14 [DATE], IL-17 [DATE]"),
+        ("Stage 3. March 2021 CT, Room 14 May 2024", "Stage 3. [DATE] CT, Room 14 [DATE]"),
+        ("hpv 16 Mar 2020, Hosp = 4-6 May 2020", "hpv 16 May 2020, Hosp = [DATE]"),
+    ],
+)
+def test_what_can_only_be_a_day_of_a_month_moves_whatever_stands_before(
+    text: str, shifted: str
+) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("Cr 14 May 1.2, WBC 22 March 5.5", "Cr 14 [DATE] 1.2, WBC 22 [DATE] 5.5"),
+        ("CRP 14 March: 12, INR 12 March: 2.4", "CRP 14 [DATE]: 12, INR 12 [DATE]: 2.4"),
+        ("last HD 22 March, LMP = 4 May", "last HD 20 May, LMP = 2 July"),
+        ("Lung CA 14 March, 3 May --> 14 May", "Lung CA 12 May, 1 July --> 12 July"),
+        ("CR 2 MAY BE REPEATED. Cr 2 May be", "CR 2 MAY BE REPEATED. Cr 2 May be"),
+    ],
+)
+def test_march_and_may_go_behind_a_level_unless_they_are_verbs(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("Admitted May 4 hours after fall", "Admitted [DATE] 4 hours after fall"),
+        ("Surgery Jan 5 weeks ago, jan 5 doses", "Surgery [DATE] 5 weeks ago, [DATE] 5 doses"),
+        ("Seen on Dec 5 weeks post op", "Seen on [DATE] 5 weeks post op"),
+        ("Take. May 4 times daily, may 4 hours", "Take. May 4 times daily, may 4 hours"),
+        ("O2 dec 5 days ago, see MAR 2 days", "O2 dec 5 days ago, see MAR 2 days"),
+    ],
+)
+def test_a_month_before_so_many_hours_or_weeks_goes_without_them(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
         ("Z.n. COVID-19 März 2020", "Z.n. COVID-19 Mai 2020"),
         ("vom 4. bis zum 9. Mai 2024", "vom [DATE]"),
         ("du 04/05 au 09/05/2024", "du [DATE]"),
@@ -106,10 +161,39 @@ def test_a_month_moves_with_its_year_of_two_digits(text: str, shifted: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("CT 03/24: kein Tumor, MRT 4/24", "CT [DATE]: kein Tumor, MRT [DATE]"),
+        ("Echo 11/23: EF 55%, ED 11/22", "Echo [DATE]: EF 55%, ED [DATE]"),
+        ("CT 09/23 und 11/23", "CT [DATE] und [DATE]"),
+        ("s/p CABG 4/22, last mammogram 10/23", "s/p CABG [DATE], last mammogram [DATE]"),
+        ("on 4/23 seen, CT 4/5", "on 6/21 seen, CT 6/3"),
+    ],
+)
+def test_a_month_and_year_is_no_day_where_the_day_comes_first(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=False) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
+        ("s/p CABG 4/22, last mammogram 10/23", "s/p CABG [DATE], last mammogram [DATE]"),
+        ("MRI 4/24, CT 4/22", "MRI [DATE], CT 6/20"),
+        ("admitted 4/3/2024, CT 4/23", "admitted 6/1/2024, CT 6/21"),
+    ],
+)
+def test_what_is_as_likely_a_month_and_year_goes_where_the_month_comes_first(
+    text: str, shifted: str
+) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "Actrapid s.c. 12-8-10 IE, Humalog 12-10-11 I.E., NovoRapid 12/10/14 IE",
         "Novolog 10-12-14 units with meals; Insulin 8/10/12; SSI 2/4/6/8/10",
+        "24-6-16 IE, Mixtard 24/6/16, Mixtard 24-6-22, 24-6-22 IE",
         "Actrapid 12-8-10, IE 12-8-10; Lantus 0-0-12, 10-0-12-0 IE",
         "ribs 10/11/12 fx, rib fx 8-9-10, Zahn 11-12-13 extrahiert, CRE balloon 10-11-12",
         "lidocaine 1% 10-12-14 cc; Grip strength R 10/12/11; FVC/FEV1 12/10/83",
@@ -121,6 +205,9 @@ def test_a_month_moves_with_its_year_of_two_digits(text: str, shifted: str) -> N
         "BCx 2/4 GPC, BCx 1/2 positive, pain 6/10 -> 3/10 (4/10), MoCA 11/30, MMSE (12/30)",
         "nodes 3/14 (2/14), 8/12 cores, in 6/12, started 1/2 tab, received 2/3 doses",
         "visual acuity 6/9, 6/12; CT 3/4 of lung; L4/5-5/1, L 4/5-5/1; 1/2-1/4 tab, lotrel 5/10",
+        "cath RA 8/10 RV 25/8 PA 25/12; Cath PCWP 12/8; LFTs AST/ALT 22/12; LFTs 12/8",
+        "labs BUN/Cr 12/1; Echo E/A 10/8; BiPAP started 15/8; settings (12/6); US 10/12 wks",
+        "pathology 2/14 LN; X-ray 1/2 views; recheck 1/2 hr; abx 5/7",
         "completed 4/6 cycles; strength 3/5-4/5; BP 12/7, 12/8; D5 1/2 NS, TA 12/7, 12/8",
     ],
 )
@@ -171,6 +258,30 @@ def test_a_date_beside_doses_and_levels_moves(text: str, shifted: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shifted"),
     [
+        ("5/14/24 CC: cough, fever x 3 days", "7/12/24 CC: cough, fever x 3 days"),
+        ("05/04/24 CC: cough, 5/4/24 cc team", "07/02/24 CC: cough, 7/2/24 cc team"),
+        ("5/4/24 tablets refilled", "7/2/24 tablets refilled"),
+        ("10/4/23 Units received", "12/2/23 Units received"),
+        ("Received 2 units 10/4/23, 1 unit 10/6/23", "Received 2 units 12/2/23, 1 unit 12/4/23"),
+        ("started insulin 5/4/24, Lantus 5/4/24", "started insulin 7/2/24, Lantus 7/2/24"),
+        ("MRT LWK 5.4.24, Röntgen BWK 15.4.24", "MRT LWK 3.6.24, Röntgen BWK 13.6.24"),
+        ("rib fracture 5/14/24, rib fx 12/10/23", "rib fracture 7/12/24, rib fx 02/07/24"),
+        ("extracted tooth 5/4/24", "extracted tooth 7/2/24"),
+        ("eyes dilated 5/14/24, balloon 5/4/24", "eyes dilated 7/12/24, balloon 7/2/24"),
+        ("5/4/24 hrs 0900, at 1/3/24 hrs", "7/2/24 hrs 0900, at 1/3/24 hrs"),
+        (
+            "12-18-20 IE, Lantus 10-8-20, grip R 20/22/21",
+            "12-18-20 IE, Lantus 10-8-20, grip R 20/22/21",
+        ),
+    ],
+)
+def test_a_day_with_a_likely_year_moves_beside_a_unit_or_a_row(text: str, shifted: str) -> None:
+    assert scrub(text, month_first=True) == shifted
+
+
+@pytest.mark.parametrize(
+    ("text", "shifted"),
+    [
         ("CT 5/4: no PE; CXR 5/4 clear", "CT 7/2: no PE; CXR 7/2 clear"),
         ("Echo 8/4: EF 55%, EKG 8/4 NSR", "Echo 10/2: EF 55%, EKG 10/2 NSR"),
         ("MRI brain 8/4: normal, labs 5/4", "MRI brain 10/2: normal, labs 7/2"),
@@ -193,6 +304,8 @@ def test_a_date_beside_doses_and_levels_moves(text: str, shifted: str) -> None:
         ("On 8/4 2 units, T 38.2 8/5, Suboxone 8/2", "On 10/2 2 units, T 38.2 10/3, Suboxone 8/2"),
         ("on 8/4 seen, pain 8/10, 8/5 strength", "on 10/2 seen, pain 8/10, 8/5 strength"),
         ("I/O: 8/4: 1200/800, 8/5: 900/700", "I/O: 10/2: 1200/800, 10/3: 900/700"),
+        ("Cath 8/4, Echo 8/4 HR 80, abx 8/4", "Cath 10/2, Echo 10/2 HR 80, abx 10/2"),
+        ("BiPAP started on 8/4, CT 8/4 hr 88", "BiPAP started on 10/2, CT 10/2 hr 88"),
         ("Started apixaban 5 mg BID 8/4", "Started apixaban 5 mg BID 10/2"),
         ("D/C 8/7, Dc'd to SNF 8/7, ER 8/8, PR 7/8", "D/C 10/5, Dc'd to SNF 10/5, ER 8/8, PR 7/8"),
         ("5/4/2024: pain 3/10. 5/5: stable. 5/6 d/c", "7/2/2024: pain 3/10. 7/3: stable. 7/4 d/c"),
