@@ -1,6 +1,5 @@
 """The flag as a whole: shifts, order, the choice that holds, what stands apart, and use."""
 
-import base64
 import json
 import re
 import stat
@@ -388,29 +387,3 @@ def test_hardly_anything_but_identifiers_goes_from_real_notes(
     assert words > 5000
     # Synthea's notes name the patient in their first lines; covid_cxr's have no names.
     assert changed / words < (0.015 if source == "synthea_bulk_ndjson" else 0.01)
-
-
-@pytest.mark.parametrize(
-    ("timezone", "month"),
-    [("America/New_York", 3), ("America/Sao_Paulo", 4), ("Europe/Berlin", 4), ("UTC", 4)],
-)
-def test_a_days_order_is_that_of_the_sites_country(
-    tmp_path: Path, timezone: str, month: int
-) -> None:
-    note = {
-        "resourceType": "DocumentReference",
-        "id": "d",
-        "status": "current",
-        "subject": {"reference": "Patient/p"},
-        "date": "2024-06-01T00:00:00Z",
-        "content": [{"attachment": {"contentType": "text/plain", "data": ""}}],
-    }
-    note["content"][0]["attachment"]["data"] = base64.b64encode(b"Seen 3/4/2024.").decode()
-    source = write_ndjson(tmp_path / "a.ndjson", {"resourceType": "Patient", "id": "p"}, note)
-    store = tmp_path / "store"
-    ingest([source], store, timezone=timezone, key=keyed(tmp_path), deidentify=True)
-    [row] = RecordStore(store).notes().df().to_dict("records")
-    moved = row["time"].replace(tzinfo=None).normalize() - pd.Timestamp("2024-06-01")
-    day = pd.Timestamp(2024, month, 7 - month) + moved
-    order = f"{day.month}/{day.day}" if month == 3 else f"{day.day}/{day.month}"
-    assert row["text"] == f"Seen {order}/{day.year}."

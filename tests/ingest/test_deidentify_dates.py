@@ -1,12 +1,18 @@
 """Dates of a note are shifted or go as a whole, whatever their form: no true day stays."""
 
+import base64
 import time
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from ingest.build import ingest
 from ingest.deidentify_dates import DATE, DateStyle
 from ingest.deidentify_terms import Terms
 from ingest.deidentify_text import Scrubber
+from ingest.store import RecordStore
+from tests.ingest.exports import write_ndjson
 
 
 def scrub(text: str, *, month_first: bool = False, days: int = -12) -> str:
@@ -206,3 +212,30 @@ def test_a_list_without_an_end_takes_time_in_proportion_to_its_length(part: str)
 
     steps(100)
     assert steps(8_000) < 60 * max(steps(400), 0.005)
+
+
+@pytest.mark.parametrize(
+    ("timezone", "month"),
+    [("America/New_York", 3), ("America/Sao_Paulo", 4), ("Europe/Berlin", 4), ("UTC", 4)],
+)
+def test_a_days_order_is_that_of_the_sites_country(
+    tmp_path: Path, timezone: str, month: int
+) -> None:
+    note = {
+        "resourceType": "DocumentReference",
+        "id": "d",
+        "status": "current",
+        "subject": {"reference": "Patient/p"},
+        "date": "2024-06-01T00:00:00Z",
+        "content": [{"attachment": {"contentType": "text/plain", "data": ""}}],
+    }
+    note["content"][0]["attachment"]["data"] = base64.b64encode(b"Seen 3/4/2024.").decode()
+    source = write_ndjson(tmp_path / "a.ndjson", {"resourceType": "Patient", "id": "p"}, note)
+    store, key = tmp_path / "store", tmp_path / "key"
+    key.write_bytes(b"a key of our own, and long enough")
+    ingest([source], store, timezone=timezone, key=key, deidentify=True)
+    [row] = RecordStore(store).notes().df().to_dict("records")
+    moved = row["time"].replace(tzinfo=None).normalize() - pd.Timestamp("2024-06-01")
+    day = pd.Timestamp(2024, month, 7 - month) + moved
+    order = f"{day.month}/{day.day}" if month == 3 else f"{day.day}/{day.month}"
+    assert row["text"] == f"Seen {order}/{day.year}."
